@@ -1,0 +1,75 @@
+"""Tables that people hand in: CSV with a header line, read with a place for every complaint."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.core.errors import AppError
+
+MAX_CELL = 4000
+
+
+class SheetUnreadable(AppError):
+    """The file is not a table with the columns that are needed, or not text in UTF-8."""
+
+    status, code, title = 422, "sheet_unreadable", "The file cannot be read as a table"
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """What is wrong with one cell: line as an editor counts it, column by its header, a stable code, words for people."""
+
+    line: int
+    column: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a sheet; cells by column, without spaces around them. A missing cell is empty."""
+
+    line: int
+    cells: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+    def error(self, column: str, code: str, detail: str) -> RowError:
+        """Return a complaint about one of this line's cells."""
+        return RowError(self.line, column, code, detail)
+
+
+def read_sheet(lines: Iterable[str], required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
+    """Yield the rows of a CSV table. Empty lines and lines that begin with `#` are skipped.
+
+    Raises:
+        SheetUnreadable: there is no header, it lacks a required column or has an unknown one, or the CSV is broken.
+    """
+    reader = csv.reader(lines, strict=True)
+    header: list[str] | None = None
+    try:
+        for cells in reader:
+            if not any(cells) or cells[0].lstrip("\ufeff").startswith("#"):
+                continue
+            values = [cell.strip() for cell in cells]
+            if header is None:
+                header = _header(values, required, optional)
+                continue
+            if len(values) > len(header) or any(len(value) > MAX_CELL or "\0" in value for value in values):
+                raise SheetUnreadable(f"Line {reader.line_num} has too many cells, or one that is too long")
+            yield Row(reader.line_num, dict(zip(header, values, strict=False)))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SheetUnreadable(f"Line {reader.line_num + 1} cannot be read") from error
+    if header is None:
+        raise SheetUnreadable("The file is empty")
+
+
+def _header(values: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> list[str]:
+    names = [value.lstrip("\ufeff").lower() for value in values]
+    missing = [column for column in required if column not in names]
+    if missing:
+        raise SheetUnreadable(f"The header lacks: {', '.join(missing)}")
+    if len(set(names)) < len(names) or not set(names) <= {*required, *optional}:
+        raise SheetUnreadable(f"The header may hold, once each: {', '.join([*required, *optional])}")
+    return names
