@@ -1,0 +1,9 @@
+"""Who did what, and proof that nothing was taken out of the record.
+
+Every verb that writes calls `record` in its own transaction, so an act and its entry exist together or not at all.
+Entries are never changed or deleted (a trigger refuses it). A job chains them afterwards (`chain_entries`): each link is a
+keyed hash over the entry and the link before, so a removed, changed or inserted entry breaks the chain from there on and
+`verify_chain` says where. Chaining apart from writing keeps tills from queueing behind one another for the last link.
+
+Invariants: no identity in `detail` or `purpose`; one chain; a link once made is never made anew.
+"""

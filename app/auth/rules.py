@@ -1,0 +1,105 @@
+"""The one table: which role may do what; and whose divisions it may see."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """What an account is."""
+
+    PHARMACY = "pharmacy"
+    HEALTH_AUTHORITY = "health_authority"
+    EPIDEMIOLOGIST = "epidemiologist"
+    OFFICIAL = "official"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+    SYSTEM = "system"
+    """The service itself, when a job acts; no key has this role."""
+
+
+class Permission(StrEnum):
+    """What can be allowed."""
+
+    READ_CATALOGUE = "catalogue.read"
+    READ_REGIMES = "regimes.read"
+    DECLARE_REGIMES = "regimes.declare"
+    READ_PHARMACIES = "pharmacies.read"
+    ENROL_PHARMACIES = "pharmacies.enrol"
+    ISSUE_PHARMACY_KEYS = "pharmacies.issue_keys"
+    REGISTER = "registrations.record"
+    READ_REGISTRATIONS = "registrations.read"
+    RECORD_CASES = "cases.record"
+    READ_CASES = "cases.read"
+    READ_MATCHES = "matches.read"
+    SEARCH_BUYERS = "buyers.search"
+    REVEAL_BUYERS = "buyers.reveal"
+    READ_REWARDS = "rewards.read"
+    DECIDE_REWARDS = "rewards.decide"
+    MANAGE_SUBSCRIPTIONS = "subscriptions.manage"
+    SUBSCRIBE_IDENTIFIED = "subscriptions.identified"
+    READ_EVENTS = "events.read"
+    ANSWER_ALERTS = "alerts.answer"
+    READ_AUDIT = "audit.read"
+
+
+_P, _H, _E, _O, _AU, _AD = (
+    Role.PHARMACY,
+    Role.HEALTH_AUTHORITY,
+    Role.EPIDEMIOLOGIST,
+    Role.OFFICIAL,
+    Role.AUDITOR,
+    Role.ADMIN,
+)
+
+MAY: Mapping[Permission, frozenset[Role]] = {
+    Permission.READ_CATALOGUE: frozenset({_P, _H, _E, _O, _AU, _AD}),
+    Permission.READ_REGIMES: frozenset({_P, _H, _E, _O, _AU, _AD}),
+    Permission.DECLARE_REGIMES: frozenset({_O}),
+    Permission.READ_PHARMACIES: frozenset({_E, _O, _AD}),
+    Permission.ENROL_PHARMACIES: frozenset({_O, _AD}),
+    Permission.ISSUE_PHARMACY_KEYS: frozenset({_O, _AD}),
+    Permission.REGISTER: frozenset({_P}),
+    Permission.READ_REGISTRATIONS: frozenset({_P, _E, _O}),
+    Permission.RECORD_CASES: frozenset({_H}),
+    Permission.READ_CASES: frozenset({_H, _E}),
+    Permission.READ_MATCHES: frozenset({_E}),
+    Permission.SEARCH_BUYERS: frozenset({_E}),
+    Permission.REVEAL_BUYERS: frozenset({_E}),
+    Permission.READ_REWARDS: frozenset({_O}),
+    Permission.DECIDE_REWARDS: frozenset({_O}),
+    Permission.MANAGE_SUBSCRIPTIONS: frozenset({_E, _O}),
+    Permission.SUBSCRIBE_IDENTIFIED: frozenset({_E}),
+    Permission.READ_EVENTS: frozenset({_E, _O}),
+    Permission.ANSWER_ALERTS: frozenset({_E, _O}),
+    Permission.READ_AUDIT: frozenset({_AU}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts in this request or job.
+
+    `division` is the code below which the actor sees everything and beyond which nothing; None is the whole country.
+    `pharmacy_ids` are those in whose name a till may speak.
+    """
+
+    account_id: UUID | None
+    name: str
+    role: Role
+    key_id: UUID | None = None
+    division: str | None = None
+    pharmacy_ids: frozenset[UUID] = frozenset()
+
+    def may(self, permission: Permission) -> bool:
+        """Return whether the actor's role has the permission."""
+        return self.role in MAY[permission]
+
+    def sees(self, division: str) -> bool:
+        """Return whether a division lies within the actor's own."""
+        return division.startswith(self.division or "")
+
+
+SYSTEM = Actor(account_id=None, name="system", role=Role.SYSTEM)
+"""The service itself."""

@@ -1,0 +1,122 @@
+"""The database: one declarative base, one place where a transaction is committed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Enum, MetaData, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+NAMING = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# One statement must not hold a till up for long, and a forgotten transaction must not hold everybody up.
+_SERVER_SETTINGS = {
+    "application_name": "pharmacy-sentinel",
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+    "jit": "off",  # the statements are short; compiling them costs more than running them
+}
+
+
+class Base(DeclarativeBase):
+    """Base of every table."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def text_enum(kind: type[StrEnum]) -> Enum:
+    """Return the column type of an enum: text of at most 32 characters, held to the enum's values by a check.
+
+    A text column with a check changes in one short migration; a PostgreSQL enum type does not. The check is named
+    after the enum in lower case, so a migration writes `CheckConstraint("state IN (…)", name="statekind")`.
+    """
+    return Enum(
+        kind,
+        name=kind.__name__.lower(),
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def async_url(url: str) -> str:
+    """Return the URL for SQLAlchemy's asyncpg dialect, whichever PostgreSQL scheme it was written with."""
+    return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+class Database:
+    """The engine and the only way to a committed transaction."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self.engine: AsyncEngine = create_async_engine(
+            async_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args={"server_settings": _SERVER_SETTINGS, "timeout": 5},
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction; commit when the block ends, roll back when it raises.
+
+        This is the one place of the service that commits. Whoever answers a caller answers after this block.
+        """
+        async with AsyncSession(self.engine, expire_on_commit=False, autoflush=False) as session:
+            yield session
+            await session.commit()
+
+    async def dispose(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+class BoundDatabase(Database):
+    """A database whose transactions are savepoints inside one outer connection, which is never committed.
+
+    For tests: every verb and route runs its real code, and the outer transaction takes all of it back.
+    """
+
+    def __init__(self, connection: AsyncConnection, url: str) -> None:
+        self.url = url
+        self.engine = connection.engine
+        self._connection = connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Open a savepoint; release it when the block ends."""
+        async with AsyncSession(
+            bind=self._connection,
+            join_transaction_mode="create_savepoint",
+            expire_on_commit=False,
+            autoflush=False,
+        ) as session:
+            yield session
+            await session.commit()
+
+
+async def driver(session: AsyncSession) -> Any:
+    """Return the asyncpg connection of the session's transaction, for set-based statements on hot paths.
+
+    The driver's transaction begins with the first statement that goes through SQLAlchemy; one is sent here if none has
+    been yet, so that nothing runs outside it. Rows pending in the session are flushed first.
+    """
+    await session.flush()
+    if "driver" not in session.info:
+        await session.execute(text("SELECT 1"))
+        raw = await (await session.connection()).get_raw_connection()
+        session.info["driver"] = raw.driver_connection
+    return session.info["driver"]

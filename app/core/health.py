@@ -1,0 +1,38 @@
+"""Is the process alive, can it serve, and how much has it done? The only routes that need no key."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from sqlalchemy import text
+
+from app.core import metrics
+from app.core.errors import DatabaseUnavailable
+from app.core.http import Transaction
+from app.core.schemas import Out
+
+router = APIRouter(tags=["health"])
+
+
+class Health(Out):
+    """The state of the service."""
+
+    status: Literal["ok"]
+
+
+@router.get("/healthz")
+async def check_health() -> Health:
+    """Say that the process runs."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", responses={503: {"description": DatabaseUnavailable.title}})
+async def check_readiness(session: Transaction) -> Health:
+    """Say that the service can answer: its database does, and has its tables."""
+    await session.execute(text("SELECT 1 FROM versions LIMIT 1"))
+    return Health(status="ok")
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def read_metrics(session: Transaction) -> Response:
+    """Give the figures of this process and of the queue, in Prometheus' text format."""
+    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,150 @@
+"""What every route is handed: its transaction, the time, the keyring; and how errors are told."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.exceptions import HTTPException as StarletteError
+
+from app.core import errors
+from app.core.clock import Clock
+from app.core.database import Database
+from app.core.log import logger
+from app.core.sealing import Keyring
+from app.core.settings import Settings
+
+PROBLEM_JSON = "application/problem+json"
+_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, OSError)
+_BY_STATUS: Mapping[int, type[errors.AppError]] = {
+    400: errors.MalformedBody,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.BodyTooLarge,
+    415: errors.UnsupportedMediaType,
+}
+
+
+@dataclass
+class Services:
+    """What the application was built with; chapters add their own long-lived parts under `parts`."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    keyring: Keyring
+    parts: dict[type[Any], Any] = field(default_factory=dict)
+
+
+def services(request: Request) -> Services:
+    """Return what the application was built with."""
+    return cast("Services", request.app.state.services)
+
+
+async def begin(request: Request) -> AsyncIterator[AsyncSession]:
+    """Open the request's transaction; it is committed before the answer is sent."""
+    async with services(request).database.transaction() as session:
+        yield session
+
+
+def read_clock(request: Request) -> datetime:
+    """Return the time at which the request is handled."""
+    return services(request).clock.now()
+
+
+def keyring_of(request: Request) -> Keyring:
+    """Return the keys that seal and find identities."""
+    return services(request).keyring
+
+
+# scope="function": the dependency ends (and commits) before the answer leaves. With the default scope the caller is told
+# 201 first, and a commit that fails afterwards loses what was acknowledged.
+Transaction = Annotated[AsyncSession, Depends(begin, scope="function")]
+Now = Annotated[datetime, Depends(read_clock)]
+Keys = Annotated[Keyring, Depends(keyring_of)]
+Built = Annotated[Services, Depends(services)]
+
+
+def problem(error: errors.AppError, request_id: str | None) -> Response:
+    """Render an error as problem details."""
+    body = json.dumps(error.as_problem(request_id), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Response(body, error.status, error.headers, PROBLEM_JSON)
+
+
+def request_id_of(request: Request) -> str | None:
+    """Return the id that the middleware gave this request."""
+    return cast("str | None", request.scope.get("request_id"))
+
+
+def pointer(location: tuple[int | str, ...]) -> str:
+    """Return a JSON pointer (RFC 6901) for a location inside a body, or `?name` for a parameter.
+
+    >>> pointer(("body", "buyer", "document", "number"))
+    '/buyer/document/number'
+    >>> pointer(("query", "limit"))
+    '?limit'
+    """
+    head, *rest = location or ("body",)
+    if head in ("query", "path", "header", "cookie"):
+        return f"?{'.'.join(str(part) for part in rest)}"
+    parts = rest if head == "body" else list(location)
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def field_errors(
+    error: ValidationError | RequestValidationError, prefix: tuple[int | str, ...] = ()
+) -> list[errors.FieldError]:
+    """Return pydantic's findings as field errors, without the values that were sent."""
+    found: list[errors.FieldError] = []
+    for item in error.errors():
+        kind = str(item["type"])
+        code = {"extra_forbidden": "unknown_field", "missing": "required", "json_invalid": "json_invalid"}.get(
+            kind, kind
+        )
+        # The message of a custom validator or of a union may repeat input; pydantic's own messages do not,
+        # except for these two kinds, which quote what was sent.
+        message = "Not valid" if kind in ("value_error", "assertion_error") else str(item["msg"])
+        location = tuple(part for part in item["loc"] if not (isinstance(part, str) and "[" in part))
+        found.append(errors.FieldError(pointer(("body", *prefix, *location) if prefix else location), code, message))
+        if len(found) == 100:
+            break
+    return found
+
+
+def translate(error: BaseException) -> errors.AppError:
+    """Return the application error for whatever was raised below a route."""
+    match error:
+        case errors.AppError():
+            return error
+        case RequestValidationError():
+            if any(item["type"] == "json_invalid" for item in error.errors()):
+                return errors.MalformedBody("The body is not valid JSON")
+            return errors.InvalidRequest(errors=field_errors(error))
+        case StarletteError():
+            kind = _BY_STATUS.get(error.status_code, errors.InternalError)
+            return kind(headers=error.headers)
+        case DBAPIError() if error.connection_invalidated:
+            return errors.DatabaseUnavailable(headers={"Retry-After": "1"})
+        case _ if isinstance(error, _UNREACHABLE):
+            return errors.DatabaseUnavailable(headers={"Retry-After": "1"})
+        case _:
+            return errors.InternalError()
+
+
+async def render(request: Request, error: Exception) -> Response:
+    """Answer with problem details; log what is our fault, without its message (it may quote a row)."""
+    translated = translate(error)
+    if translated.status >= 500:
+        logger("http").error(
+            "request failed",
+            extra={"request_id": request_id_of(request), "error": type(error).__name__, "code": translated.code},
+            exc_info=error if isinstance(translated, errors.InternalError) else None,
+        )
+    return problem(translated, request_id_of(request))

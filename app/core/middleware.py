@@ -1,0 +1,83 @@
+"""Around every request: an id, a bound on the body, one log line, one measurement.
+
+Plain ASGI: a wrapper that builds a Request and a Response object for each call costs more than the work it wraps.
+"""
+
+import re
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core import errors, metrics
+from app.core.http import problem
+from app.core.ids import new_id
+from app.core.log import logger
+
+_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
+DEFAULT_BODY_LIMIT = 256 * 1024
+
+
+class RequestEnvelope:
+    """Gives each request its id and its limits, and notes what became of it."""
+
+    def __init__(self, app: ASGIApp, body_limits: dict[str, int] | None = None) -> None:
+        self.app = app
+        self.body_limits = body_limits or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection event."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        request_id = given.decode() if _REQUEST_ID.match(given) else str(new_id())
+        scope["request_id"] = request_id
+        limit = self.body_limits.get(scope["path"], DEFAULT_BODY_LIMIT)
+        started = time.perf_counter()
+        status = 0
+        received = 0
+
+        async def bounded_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise errors.BodyTooLarge(f"At most {limit} bytes")
+            return message
+
+        async def marked_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            declared = headers.get(b"content-length", b"0")
+            if declared.isdigit() and int(declared) > limit:
+                await problem(errors.BodyTooLarge(f"At most {limit} bytes"), request_id)(scope, receive, marked_send)
+            else:
+                await self.app(scope, bounded_receive, marked_send)
+        finally:
+            _note(scope, status, time.perf_counter() - started, request_id)
+
+
+def _note(scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    # The route's template, not the path: a path holds ids, and a wrong path may hold anything.
+    route = getattr(scope.get("route"), "path", None) or "unmatched"
+    metrics.requests.labels(
+        scope["method"] if scope["method"] in metrics.METHODS else "OTHER", route, str(status)
+    ).observe(seconds)
+    logger("access").info(
+        "request",
+        extra={
+            "request_id": request_id,
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "actor": scope.get("actor_id"),
+        },
+    )

@@ -1,0 +1,49 @@
+"""The grammar of bodies: strict objects, text that a database and a person can hold."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
+
+# Control characters (among them NUL, which PostgreSQL cannot store) and lone surrogates are nobody's name.
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+
+def _sane_year(value: Any) -> Any:
+    if not 1900 <= value.year <= 2200:
+        raise PydanticCustomError("time_out_of_range", "The year must lie between 1900 and 2200")
+    return value
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_sane_year)]
+"""RFC 3339 with an offset, between the years 1900 and 2200."""
+
+ShortText = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE)]
+"""Up to 100 characters without control characters."""
+
+LongText = Annotated[str, StringConstraints(max_length=500, pattern=_PRINTABLE)]
+"""Up to 500 characters without control characters."""
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE, strip_whitespace=True)]
+"""1 to 100 characters without control characters: a name or title that must be there."""
+
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_PRINTABLE, strip_whitespace=True)]
+"""1 to 500 characters: why an official or epidemiologist did something."""
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
+"""A lower-case code such as a disease, a question or an answer; never free text."""
+
+DivisionCode = Annotated[str, StringConstraints(pattern=r"^(\d{2}|\d{4}|\d{6}|\d{9}|\d{12})$")]
+"""A division code (GB/T 2260 and the statistics codes below it): 2, 4, 6, 9 or 12 digits."""
+
+
+class Model(BaseModel):
+    """What we hear: unknown members are refused, nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Out(BaseModel):
+    """What we say: every member is always there (no defaults), so that a generated client is exact."""
+
+    model_config = ConfigDict(from_attributes=True, extra="forbid", frozen=True)

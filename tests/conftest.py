@@ -1,0 +1,151 @@
+"""A real PostgreSQL, built by the real migrations; each test in one outer transaction that is taken back."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app.core.database import BoundDatabase, Database, async_url
+from app.core.http import Services
+from app.core.ids import new_id
+from app.core.sealing import Keyring
+from app.core.settings import Settings
+from app.main import create_app
+from app.metadata import migrate
+
+MOMENT = datetime(2026, 2, 15, 2, 0, tzinfo=UTC)
+"""When the tests happen, unless one sets its clock."""
+
+
+class SettableClock:
+    """Business time that stands still until a test moves it."""
+
+    def __init__(self, moment: datetime = MOMENT) -> None:
+        self.moment = moment
+
+    def now(self) -> datetime:
+        return self.moment
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server on which test databases are made: SENTINEL_DATABASE_URL, or an embedded one."""
+    given = os.environ.get("SENTINEL_DATABASE_URL")
+    if given:
+        yield given
+        return
+    from app.core.embedded import running
+
+    with running(tmp_path_factory.mktemp("cluster")) as url:
+        yield url
+
+
+@asynccontextmanager
+async def fresh_database(server_url: str, template: str = "template0") -> AsyncIterator[str]:
+    """Make a database of its own on the server; drop it at the end."""
+    name = f"test_{new_id().hex}"
+    admin = await asyncpg.connect(server_url)
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        try:
+            yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        finally:
+            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def migrated_url(server_url: str) -> AsyncIterator[str]:
+    """A database with the newest schema and no rows; a template for others."""
+    async with fresh_database(server_url) as url:
+        await migrate(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def engine(migrated_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(async_url(migrated_url), poolclass=NullPool)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    """Keys of the tests: synthetic, the same in every run."""
+    return Keyring({1: bytes(range(32))})
+
+
+@pytest.fixture
+async def database(engine: AsyncEngine, migrated_url: str) -> AsyncIterator[Database]:
+    """A database whose commits are savepoints of one transaction, which is rolled back after the test."""
+    async with engine.connect() as connection:
+        outer = await connection.begin()
+        yield BoundDatabase(connection, migrated_url)
+        await outer.rollback()
+
+
+@pytest.fixture
+async def session(database: Database) -> AsyncIterator[AsyncSession]:
+    """A session inside the test's transaction."""
+    async with database.transaction() as session:
+        yield session
+
+
+@pytest.fixture
+async def committed(server_url: str, migrated_url: str) -> AsyncIterator[Database]:
+    """A database of its own with real commits, for races and crashes."""
+    async with fresh_database(server_url, str(make_url(migrated_url).database)) as url:
+        database = Database(url)
+        yield database
+        await database.dispose()
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def settings(migrated_url: str) -> Settings:
+    return Settings(database_url=migrated_url)
+
+
+@pytest.fixture
+def services(settings: Settings, database: Database, clock: SettableClock, keyring: Keyring) -> Services:
+    return Services(settings=settings, database=database, clock=clock, keyring=keyring)
+
+
+@pytest.fixture
+def app(services: Services) -> FastAPI:
+    return create_app(services)
+
+
+@pytest.fixture
+async def client_for(app: FastAPI) -> AsyncIterator[Callable[[str | None], httpx.AsyncClient]]:
+    """Make HTTP clients that speak to the application with a token (or without one)."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    clients: list[httpx.AsyncClient] = []
+
+    def make(token: str | None = None) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        clients.append(httpx.AsyncClient(transport=transport, base_url="http://sentinel.test", headers=headers))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+async def anonymous(client_for: Callable[[str | None], httpx.AsyncClient]) -> httpx.AsyncClient:
+    """A caller without a key."""
+    return client_for(None)
