@@ -14,6 +14,7 @@ from app.core.database import Base, async_url
 
 CHAPTERS = (
     "core.jobs",
+    "core.schedule",
     "core.snapshots",
     "audit.models",
     "divisions.models",
