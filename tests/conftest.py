@@ -44,7 +44,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     from app.core.embedded import running
 
-    with running(tmp_path_factory.mktemp("cluster")) as url:
+    with running(tmp_path_factory.mktemp("cluster"), erase=True) as url:
         yield url
 
 
