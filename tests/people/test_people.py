@@ -1,0 +1,202 @@
+"""People in the database. Everybody here is synthetic."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.sealing import Keyring, KeyUnknown, SealBroken
+from app.people.documents import check_character
+from app.people.models import Person
+from app.people.queries import (
+    buyers_of,
+    find_people_by_document,
+    find_people_by_name,
+    find_people_by_phone,
+    marks_of,
+    open_people,
+)
+from app.people.rules import Presentation, prepare
+from app.people.schemas import PersonIn
+from app.people.service import ensure_people
+
+NOW = datetime(2026, 2, 15, 2, 0, tzinfo=UTC)
+ROTATED = Keyring({1: bytes(range(32)), 2: bytes(range(32, 64))})  # the tests' key, and a newer one; synthetic
+ID_15, ID_18 = "110105491231002", "11010519491231002X"
+
+
+def person(
+    name: str | None = "王小明", number: str | None = ID_18, phone: str | None = "13800138000", **more: Any
+) -> Presentation:
+    document = {"type": "resident_id", "number": number} if number else None
+    presentation = prepare(
+        PersonIn.model_validate({"name": name, "document": document, "phone": phone, **more}), date(2026, 2, 15)
+    )
+    assert isinstance(presentation, Presentation), presentation
+    return presentation
+
+
+def number(sequence: int) -> str:
+    first_17 = f"44030419900307{sequence:03}"
+    return first_17 + check_character(first_17)
+
+
+async def keep(session: AsyncSession, keyring: Keyring, *people: Presentation, now: datetime = NOW) -> list[UUID]:
+    return await ensure_people(session, people, now=now, keyring=keyring)
+
+
+async def count(session: AsyncSession) -> int:
+    return await session.scalar(select(func.count()).select_from(Person)) or 0
+
+
+class TestEnsuringPeople:
+    async def test_keeps_each_presentation_once_and_answers_in_order(
+        self, session: AsyncSession, keyring: Keyring
+    ) -> None:
+        one, two = person(), person(phone="13900139000")
+        first = await keep(session, keyring, one, two, one)
+        assert first[0] == first[2] != first[1]
+        assert await keep(session, keyring, two, person(phone="+86 138 0013 8000"), person(name=None)) == [
+            first[1],
+            first[0],
+            (await keep(session, keyring, person(name=None)))[0],
+        ]
+        assert await count(session) == 3
+
+    async def test_inserts_in_the_order_of_hashes_so_that_two_transactions_cannot_block_each_other(
+        self, session: AsyncSession, keyring: Keyring
+    ) -> None:
+        await keep(session, keyring, *(person(phone=f"138{index:08}") for index in range(50)))
+        inserted = list(await session.scalars(text("SELECT presentation_hash FROM people ORDER BY ctid")))
+        assert inserted == sorted(inserted)
+
+    async def test_of_nobody_does_nothing(self, session: AsyncSession, keyring: Keyring) -> None:
+        assert await keep(session, keyring) == []
+
+    async def test_finds_them_after_a_key_rotation(self, session: AsyncSession, keyring: Keyring) -> None:
+        before = await keep(session, keyring, person())
+        assert await keep(session, ROTATED, person(), person(name="李雷")) == [
+            before[0],
+            *(await keep(session, ROTATED, person(name="李雷"))),
+        ]
+        assert sorted(await session.scalars(select(Person.key_id))) == [1, 2]
+
+    async def test_leaves_no_identity_in_the_row(self, session: AsyncSession, keyring: Keyring) -> None:
+        await keep(session, keyring, person(address={"division": "440304005", "line": "沙头街道某花园"}))
+        row = await session.scalar(text("SELECT people::text FROM people"))
+        assert row is not None
+        for secret in ("王小明", ID_18, "13800138000", "440304005", "沙头街道某花园"):
+            assert secret not in row
+            assert secret.encode().hex() not in row
+        assert "resident_id" in row
+
+
+class TestOpeningPeople:
+    async def test_tells_what_was_presented(self, session: AsyncSession, keyring: Keyring) -> None:
+        presentation = person(document_missing_reason=None, address={"division": "440304005", "line": "synthetic"})
+        ids = await keep(session, keyring, presentation)
+        assert await open_people(session, [*ids, uuid4()], ROTATED) == {ids[0]: presentation.identity}
+
+    async def test_fails_for_a_value_copied_from_another_row(self, session: AsyncSession, keyring: Keyring) -> None:
+        one, two = await keep(session, keyring, person(), person(name="李雷"))
+        copied = select(Person.sealed).where(Person.id == two).scalar_subquery()
+        await session.execute(update(Person).where(Person.id == one).values(sealed=copied))
+        with pytest.raises(SealBroken):
+            await open_people(session, [one], keyring)
+
+    async def test_fails_without_the_key(self, session: AsyncSession, keyring: Keyring) -> None:
+        ids = await keep(session, ROTATED, person())
+        with pytest.raises(KeyUnknown):
+            await open_people(session, ids, keyring)
+
+
+class TestFindingPeople:
+    async def test_works_by_document_phone_and_name(self, session: AsyncSession, keyring: Keyring) -> None:
+        one, two, three = await keep(
+            session, keyring, person(phone=None), person(name="李雷", number=ID_15), person(number=None)
+        )
+        asked = person()
+        assert asked.document is not None
+        assert asked.phone is not None
+        assert asked.name is not None
+        for ring in (keyring, ROTATED):
+            assert set(await find_people_by_document(session, asked.document, ring)) == {one, two}
+            assert set(await find_people_by_phone(session, asked.phone, ring)) == {two, three}
+            assert set(await find_people_by_name(session, asked.name, ring)) == {one, three}
+
+    async def test_marks_agree_across_a_rotation_and_never_where_something_is_missing(
+        self, session: AsyncSession, keyring: Keyring
+    ) -> None:
+        (old,) = await keep(session, keyring, person(phone=None))
+        (new,) = await keep(session, ROTATED, person(name=None, number=ID_15, phone=None))
+        marks = await marks_of(session, [old, new], ROTATED)
+        assert set(marks[old].documents) == set(marks[new].documents)
+        assert marks[new].names == marks[new].phones == marks[old].phone_names == ()
+        alone = await marks_of(session, [old], keyring)
+        row = await session.get_one(Person, old)
+        assert (alone[old].documents, alone[old].names) == ((row.document_hash,), (row.name_hash,))
+
+
+class TestABuyer:
+    @pytest.mark.parametrize("rotated", [False, True])
+    async def test_is_all_presentations_of_one_document(
+        self, session: AsyncSession, keyring: Keyring, rotated: bool
+    ) -> None:
+        later = ROTATED if rotated else keyring
+        (first,) = await keep(session, keyring, person())
+        (second,) = await keep(session, later, person(number=ID_15, phone=None, name=None), now=NOW - timedelta(days=1))
+        (other,) = await keep(session, later, person(number=number(1)))
+        buyers = await buyers_of(session, [first, second, other, uuid4()], later)
+        assert buyers.keys() == {first, second, other}
+        assert buyers[first] == buyers[second]
+        # 15 digits carry a notice, not another identity: the earliest by time is the buyer.
+        assert (buyers[first].id, buyers[first].presentations) == (second, (second, first))
+        assert buyers[other].presentations == (other,)
+
+    @pytest.mark.parametrize("rotated", [False, True])
+    async def test_without_a_document_is_one_phone_and_one_name(
+        self, session: AsyncSession, keyring: Keyring, rotated: bool
+    ) -> None:
+        later = ROTATED if rotated else keyring
+        (first,) = await keep(session, keyring, person(number=None))
+        second, sister, documented, nameless, other_nameless = await keep(
+            session,
+            later,
+            person(number=None, address={"division": "440304005", "line": "synthetic"}),
+            person(number=None, name="王小红"),
+            person(),
+            person(number=None, name=None),
+            person(number=None, name=None, address={"division": "440304005", "line": "synthetic"}),
+            now=NOW + timedelta(days=1),
+        )
+        everybody = [first, second, sister, documented, nameless, other_nameless]
+        buyers = await buyers_of(session, everybody, later)
+        assert [buyers[id_].id for id_ in everybody] == [first, first, sister, documented, nameless, other_nameless]
+        assert buyers[second].presentations == (first, second)
+        assert buyers[documented].presentations == (documented,)
+        assert await buyers_of(session, [second], later) == {second: buyers[second]}
+
+
+class TestLookingUp:
+    @pytest.mark.parametrize(
+        ("statement", "index"),
+        [
+            ("SELECT id FROM people WHERE document_hash = ANY($1::bytea[])", "ix_people_document_hash"),
+            (
+                "SELECT p.id FROM unnest($1::bytea[], $1::bytea[]) AS pair(phone_hash, name_hash) JOIN people p"
+                " ON p.phone_hash = pair.phone_hash AND p.name_hash = pair.name_hash WHERE p.document_hash IS NULL",
+                "ix_people_phone_hash_name_hash",
+            ),
+            ("SELECT id FROM people WHERE name_hash = ANY($1::bytea[])", "ix_people_name_hash"),
+            ("SELECT id FROM people WHERE presentation_hash = ANY($1::bytea[])", "uq_people_presentation_hash"),
+        ],
+    )
+    async def test_uses_its_index(self, session: AsyncSession, statement: str, index: str) -> None:
+        await session.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = "\n".join(
+            await session.scalars(text("EXPLAIN " + statement.replace("$1", "'{\"\\\\x00\"}'").replace("::", "\\:\\:")))
+        )
+        assert index in plan
