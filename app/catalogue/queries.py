@@ -1,0 +1,93 @@
+"""Reading lists, their entries and aliases."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.catalogue.directory import Directory, Drug, Listing
+from app.catalogue.models import DrugAlias, DrugList, ListedDrug
+from app.catalogue.vocabulary import AliasKind
+from app.catalogue.wording import parse_wording
+from app.core.snapshots import Snapshot
+
+
+async def find_newest(session: AsyncSession, code: str) -> DrugList | None:
+    """Return the newest version of a list, None if it was never loaded."""
+    query = select(DrugList).where(DrugList.code == code).order_by(DrugList.version.desc()).limit(1)
+    return (await session.scalars(query.execution_options(populate_existing=True))).one_or_none()
+
+
+async def versions_of(session: AsyncSession, code: str) -> Sequence[DrugList]:
+    """Return every version of a list, oldest first."""
+    query = select(DrugList).where(DrugList.code == code).order_by(DrugList.version)
+    return (await session.scalars(query)).all()
+
+
+async def drug_ids_of(session: AsyncSession, list_id: UUID) -> dict[str, UUID]:
+    """Return the ids of a list's entries by wording."""
+    rows = await session.execute(select(ListedDrug.wording, ListedDrug.id).where(ListedDrug.list_id == list_id))
+    return {row.wording: row.id for row in rows}
+
+
+async def aliases_of(session: AsyncSession, list_id: UUID) -> dict[tuple[AliasKind, str], UUID]:
+    """Return whose aliases there are in a list: entry by kind and value."""
+    query = select(DrugAlias.kind, DrugAlias.value, DrugAlias.drug_id).join(ListedDrug)
+    rows = await session.execute(query.where(ListedDrug.list_id == list_id))
+    return {(row.kind, row.value): row.drug_id for row in rows}
+
+
+async def find_list_of(session: AsyncSession, drug_id: UUID) -> DrugList | None:
+    """Return the list in which an entry stands, None if there is no such entry."""
+    query = select(DrugList).join(ListedDrug).where(ListedDrug.id == drug_id)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def load_directory(session: AsyncSession) -> Directory:
+    """Read all lists with their entries and aliases: three statements."""
+    aliases: defaultdict[UUID, list[tuple[AliasKind, str]]] = defaultdict(list)
+    order = (DrugAlias.drug_id, DrugAlias.kind, DrugAlias.value)
+    for row in await session.execute(select(*order).order_by(*order)):
+        aliases[row.drug_id].append((row.kind, row.value))
+    lists = (await session.scalars(select(DrugList))).all()
+    codes = {listing.id: listing.code for listing in lists}
+    drugs: defaultdict[UUID, list[Drug]] = defaultdict(list)
+    for drug in await session.scalars(select(ListedDrug).order_by(ListedDrug.list_id, ListedDrug.position)):
+        drugs[drug.list_id].append(
+            Drug(
+                drug.id,
+                drug.list_id,
+                codes[drug.list_id],
+                drug.wording,
+                parse_wording(drug.wording),
+                drug.kind,
+                drug.name_en,
+                drug.syndrome,
+                drug.confirmed,
+                drug.source_url,
+                tuple(aliases[drug.id]),
+            )
+        )
+    return Directory(
+        [
+            Listing(
+                row.id,
+                row.code,
+                row.version,
+                row.name,
+                row.division,
+                row.valid_from,
+                row.valid_to,
+                row.published_size,
+                row.source,
+                tuple(drugs[row.id]),
+            )
+            for row in lists
+        ]
+    )
+
+
+CATALOGUE = Snapshot("catalogue", load_directory)
+"""The catalogue in memory: `(await CATALOGUE.get(session)).resolver_for(division, day).resolve(name=…)`."""
