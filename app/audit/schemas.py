@@ -6,10 +6,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.core.schemas import Model, Out, ShortText
+from app.core.schemas import Filter, Out, ShortText
 
 
-class AuditFilter(Model):
+class AuditFilter(Filter):
     """Which entries to show."""
 
     action: ShortText | None = Field(default=None, description="Such as `buyer.revealed`")

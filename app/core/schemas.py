@@ -1,8 +1,19 @@
 """The grammar of bodies: strict objects, text that a database and a person can hold."""
 
+import re
+from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 # Control characters (among them NUL, which PostgreSQL cannot store) and lone surrogates are nobody's name.
@@ -17,6 +28,19 @@ def _sane_year(value: Any) -> Any:
 
 Instant = Annotated[AwareDatetime, AfterValidator(_sane_year)]
 """RFC 3339 with an offset, between the years 1900 and 2200."""
+
+_WRITTEN_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _written_as_day(value: Any) -> Any:
+    # Pydantic would read 20260101 as seconds since 1970, and so as a day in August of that year.
+    if isinstance(value, date) or (isinstance(value, str) and _WRITTEN_DAY.fullmatch(value)):
+        return value
+    raise PydanticCustomError("date_format", "A day is written as 2026-02-15")
+
+
+Day = Annotated[date, BeforeValidator(_written_as_day), AfterValidator(_sane_year)]
+"""A calendar day in China as YYYY-MM-DD, between the years 1900 and 2200."""
 
 ShortText = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE)]
 """Up to 100 characters without control characters."""
@@ -41,6 +65,18 @@ class Model(BaseModel):
     """What we hear: unknown members are refused, nothing changes after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Filter(Model):
+    """Query parameters of a list: unknown ones are refused. `limit` and `cursor` are read by `core.pagination`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_the_page_aside(cls, value: Any) -> Any:
+        # FastAPI hands a model of query parameters all of them, also those that another dependency reads.
+        if isinstance(value, Mapping):
+            return {name: given for name, given in value.items() if name not in {"limit", "cursor"}}
+        return value
 
 
 class Out(BaseModel):

@@ -40,8 +40,15 @@ class Row:
         return RowError(self.line, column, code, detail)
 
 
-def read_sheet(lines: Iterable[str], required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
+def read_sheet(
+    lines: Iterable[str],
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    aliases: Mapping[str, str] | None = None,
+) -> Iterator[Row]:
     """Yield the rows of a CSV table. Empty lines and lines that begin with `#` are skipped.
+
+    `aliases` are further headers by which a column may go, such as its Chinese name.
 
     Raises:
         SheetUnreadable: there is no header, it lacks a required column or has an unknown one, or the CSV is broken.
@@ -54,7 +61,7 @@ def read_sheet(lines: Iterable[str], required: Sequence[str], optional: Sequence
                 continue
             values = [cell.strip() for cell in cells]
             if header is None:
-                header = _header(values, required, optional)
+                header = _header(values, required, optional, aliases or {})
                 continue
             if len(values) > len(header) or any(len(value) > MAX_CELL or "\0" in value for value in values):
                 raise SheetUnreadable(f"Line {reader.line_num} has too many cells, or one that is too long")
@@ -65,8 +72,10 @@ def read_sheet(lines: Iterable[str], required: Sequence[str], optional: Sequence
         raise SheetUnreadable("The file is empty")
 
 
-def _header(values: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> list[str]:
-    names = [value.lstrip("\ufeff").lower() for value in values]
+def _header(
+    values: Sequence[str], required: Sequence[str], optional: Sequence[str], aliases: Mapping[str, str]
+) -> list[str]:
+    names = [aliases.get(name, name) for name in (value.lstrip("\ufeff").strip().lower() for value in values)]
     missing = [column for column in required if column not in names]
     if missing:
         raise SheetUnreadable(f"The header lacks: {', '.join(missing)}")
