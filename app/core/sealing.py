@@ -5,6 +5,9 @@ Its associated data name the table, the row and the column, so a value copied to
 hash is HMAC-SHA256 (RFC 2104) cut to 16 bytes, under a key of its own for each kind of value: two kinds never compare
 equal, and without the master key a value cannot be found by trying all of them.
 
+Sealing rotates, searching does not: the newest key seals, and a sealed value names its key; every hash is taken under
+the oldest, the *index key*, so that equal values have equal hashes for as long as the rows stand.
+
 Nonces are 96 random bits. One key may seal 2**32 values before the chance of a repeated nonce exceeds 2**-32 (SP
 800-38D, section 8.3); a city of ten million needs centuries for that, and every rotation starts afresh.
 """
@@ -111,15 +114,16 @@ class _MasterKey:
 
 
 class Keyring:
-    """The master keys: the last one seals and hashes, all of them open and look up."""
+    """The master keys: the last one seals, all of them open, the first one (the index key) hashes."""
 
-    __slots__ = ("_all", "_current")
+    __slots__ = ("_all", "_current", "_index")
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
-        """Take master keys by id, in order of age; the last is current.
+        """Take master keys by id, in order of age: the first is the index key, the last is current.
 
         Raises:
-            KeyringInvalid: there is no key, an id does not lie in 1 … 32,767, or a key does not have 32 bytes.
+            KeyringInvalid: there is no key, the ids do not ascend or lie outside 1 … 32,767, or a key does not have 32
+                bytes.
         """
         if not keys:
             raise KeyringInvalid("at least one master key is needed")
@@ -128,8 +132,11 @@ class Keyring:
                 raise KeyringInvalid(f"a master key's id must lie between 1 and {MAX_KEY_ID}")
             if len(secret) != KEY_BYTES:
                 raise KeyringInvalid(f"master key {identifier} does not have {KEY_BYTES} bytes")
+        if list(keys) != sorted(keys):
+            # The index key is the lowest id; a lower one that came later would take its place unnoticed.
+            raise KeyringInvalid("the ids of master keys must ascend: a new key has the highest and stands last")
         self._all = {identifier: _MasterKey(identifier, secret) for identifier, secret in keys.items()}
-        self._current = list(self._all.values())[-1]
+        self._index, self._current = self._all[min(keys)], self._all[max(keys)]
 
     def __repr__(self) -> str:
         return f"Keyring(ids={list(self._all)}, current={self.key_id})"
@@ -167,13 +174,13 @@ class Keyring:
 
     @property
     def key_id(self) -> int:
-        """The id of the current key, kept beside every hash."""
+        """The id of the current key, under which values are sealed and, unless another is named, authenticated."""
         return self._current.identifier
 
     @property
-    def key_ids(self) -> tuple[int, ...]:
-        """All ids, the current one first; the order in which `hashes` answers."""
-        return (self.key_id, *(identifier for identifier in self._all if identifier != self.key_id))
+    def index_key_id(self) -> int:
+        """The id of the index key, the lowest one held, under which every hash is taken."""
+        return self._index.identifier
 
     def notation(self) -> str:
         """Return the keys as `parse` reads them. A secret: for the key file and an operator's terminal only."""
@@ -202,13 +209,8 @@ class Keyring:
             raise SealBroken(f"{table}.{column} of {row} does not open") from None
 
     def hash(self, kind: HashKind, value: str) -> bytes:
-        """Return the 16-byte keyed hash of a value under the current key."""
-        return self._current.hashes[kind].digest(value.encode())[:HASH_BYTES]
-
-    def hashes(self, kind: HashKind, value: str) -> list[bytes]:
-        """Return the keyed hash under every key, the current one first: look-ups survive a rotation."""
-        message = value.encode()
-        return [self._all[identifier].hashes[kind].digest(message)[:HASH_BYTES] for identifier in self.key_ids]
+        """Return the 16-byte keyed hash of a value under the index key: the same before and after a rotation."""
+        return self._index.hashes[kind].digest(value.encode())[:HASH_BYTES]
 
     def mac(self, purpose: str, message: bytes, *, key_id: int | None = None) -> bytes:
         """Return a 32-byte authentication code for a chain or a receipt, under the current key or the one that is

@@ -17,7 +17,7 @@ SEALED_COLUMN = "sealed"
 class Person(Base):
     """One distinct presentation: what was shown at a counter or stands on a case list. Never changed.
 
-    The hashes are keyed (`core.sealing`), each under the master key `key_id`; null is what was not presented.
+    The hashes are keyed (`core.sealing`) under the index key, whose id is `key_id`; null is what was not presented.
     """
 
     __tablename__ = "people"
@@ -28,7 +28,7 @@ class Person(Base):
             "ix_people_phone_hash_name_hash",
             "phone_hash",
             "name_hash",
-            postgresql_where=text("phone_hash IS NOT NULL AND name_hash IS NOT NULL"),
+            postgresql_where=text("phone_hash IS NOT NULL"),  # and not more: a phone is searched for alone, too
         ),
         Index("ix_people_name_hash", "name_hash", postgresql_where=text("name_hash IS NOT NULL")),
     )

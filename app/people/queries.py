@@ -1,10 +1,9 @@
 """Finding people without knowing who they are, and opening what is sealed.
 
-Every look-up hashes under all keys of the keyring, so that rows from before a key rotation are found. Statements are
-set-based and go through the driver: they stand on the path of every registration.
+All hashes are under the one index key, so rows compare with each other in SQL. Statements are set-based and go through the
+driver: they stand on the path of every registration.
 """
 
-from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver
-from app.core.sealing import HashKind, Keyring
+from app.core.sealing import HashKind, Keyring, KeyUnknown, SealBroken
 from app.people.documents import Document
 from app.people.models import SEALED_COLUMN, Person
 from app.people.names import Name
@@ -21,24 +20,34 @@ from app.people.rules import Identity, decode
 
 TABLE = Person.__tablename__
 
+_MEMBERS = """
+    WITH asked AS (SELECT id, document_hash, phone_hash, name_hash, created_at FROM people WHERE id = ANY($1::uuid[])),
+    member AS (
+        SELECT asked.id AS asked_id, p.id, p.created_at
+        FROM asked JOIN people p ON p.document_hash = asked.document_hash
+        UNION ALL
+        SELECT asked.id, p.id, p.created_at
+        FROM asked JOIN people p ON p.phone_hash = asked.phone_hash AND p.name_hash = asked.name_hash
+        WHERE asked.document_hash IS NULL AND p.document_hash IS NULL
+        UNION ALL
+        SELECT id, id, created_at
+        FROM asked WHERE document_hash IS NULL AND (phone_hash IS NULL OR name_hash IS NULL)
+    )
+    SELECT asked_id, array_agg(id ORDER BY created_at, id) AS presentations FROM member GROUP BY asked_id
+"""
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The keyed hashes by which a presentation compares to others, under every key in the order of `keyring.key_ids`.
+# Ids are in order of time, so these two stand at the ends of the primary key: no scan, however large the table.
+_ENDS = """
+    (SELECT id, key_id, presentation_hash, sealed FROM people ORDER BY id LIMIT 1)
+    UNION ALL
+    (SELECT id, key_id, presentation_hash, sealed FROM people ORDER BY id DESC LIMIT 1)
+"""
 
-    Empty where nothing was presented, so that missing never equals missing. Two presentations agree where they have a
-    hash in common. Without a rotation each tuple has one member at most, the one in the table.
+
+class KeyringDoesNotFit(Exception):
+    """The people in the database were hashed under another index key than this keyring's, or sealed under keys that it
+    does not hold. Nobody would be found again, so no process may go on.
     """
-
-    id: UUID
-    documents: tuple[bytes, ...]
-    phones: tuple[bytes, ...]
-    names: tuple[bytes, ...]
-
-    @property
-    def phone_names(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The pairs of phone and name, each under one key; empty unless both were presented."""
-        return tuple(zip(self.phones, self.names, strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,101 +69,60 @@ async def find_presentations(session: AsyncSession, hashes: Collection[bytes]) -
 
 async def find_people_by_document(session: AsyncSession, document: Document, keyring: Keyring) -> list[UUID]:
     """Return the presentations that bear this document, the earliest first."""
-    return await _find(session, "document_hash", keyring.hashes(HashKind.DOCUMENT, document.comparable))
+    return await _find(session, "document_hash", keyring.hash(HashKind.DOCUMENT, document.comparable))
 
 
 async def find_people_by_phone(session: AsyncSession, phone: Phone, keyring: Keyring) -> list[UUID]:
     """Return the presentations that bear this phone, the earliest first; a family may share it."""
-    return await _find(session, "phone_hash", keyring.hashes(HashKind.PHONE, phone.comparable))
+    return await _find(session, "phone_hash", keyring.hash(HashKind.PHONE, phone.comparable))
 
 
 async def find_people_by_name(session: AsyncSession, name: Name, keyring: Keyring) -> list[UUID]:
     """Return the presentations that bear this name, the earliest first. Usually of several people."""
-    return await _find(session, "name_hash", keyring.hashes(HashKind.NAME, name.comparable))
+    return await _find(session, "name_hash", keyring.hash(HashKind.NAME, name.comparable))
 
 
-async def _find(session: AsyncSession, column: str, hashes: list[bytes]) -> list[UUID]:
+async def _find(session: AsyncSession, column: str, value: bytes) -> list[UUID]:
     connection = await driver(session)
-    rows = await connection.fetch(
-        f"SELECT id FROM people WHERE {column} = ANY($1::bytea[]) ORDER BY created_at, id", hashes
-    )
+    rows = await connection.fetch(f"SELECT id FROM people WHERE {column} = $1 ORDER BY created_at, id", value)
     return [row["id"] for row in rows]
 
 
-async def marks_of(session: AsyncSession, ids: Collection[UUID], keyring: Keyring) -> dict[UUID, Marks]:
-    """Return the marks of these presentations; ids that do not exist are left out.
-
-    Rows are opened only where the keyring holds other keys than the row's, to hash under those as well.
-
-    Raises:
-        KeyUnknown, SealBroken: a row cannot be opened.
-    """
-    connection = await driver(session)
-    rows = await connection.fetch(
-        "SELECT id, key_id, document_hash, phone_hash, name_hash, sealed FROM people WHERE id = ANY($1::uuid[])",
-        list(ids),
-    )
-    marks: dict[UUID, Marks] = {}
-    for row in rows:
-        if keyring.key_ids == (row["key_id"],):
-            marks[row["id"]] = Marks(
-                row["id"], _present(row["document_hash"]), _present(row["phone_hash"]), _present(row["name_hash"])
-            )
-            continue
-        identity = _open(keyring, row["id"], row["sealed"])
-        marks[row["id"]] = Marks(
-            row["id"],
-            _under_all(keyring, HashKind.DOCUMENT, identity.document_comparable),
-            _under_all(keyring, HashKind.PHONE, identity.phone),
-            _under_all(keyring, HashKind.NAME, identity.name_comparable),
-        )
-    return marks
-
-
-async def buyers_of(session: AsyncSession, ids: Collection[UUID], keyring: Keyring) -> dict[UUID, Buyer]:
+async def buyers_of(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, Buyer]:
     """Return, for each of these presentations, the buyer to whom it belongs; ids that do not exist are left out.
 
     Presentations belong together that bear the same document; of those without a document, the ones with the same phone
     and the same name. One with neither is a buyer of its own.
     """
-    marks = await marks_of(session, ids, keyring)
-    group_by_document: dict[bytes, object] = {}
-    group_by_phone_name: dict[tuple[bytes, bytes], object] = {}
-    for mark in marks.values():
-        for document in mark.documents:
-            group_by_document[document] = mark.documents[0]
-        if not mark.documents:
-            for pair in mark.phone_names:
-                group_by_phone_name[pair] = mark.phone_names[0]
-
     connection = await driver(session)
-    rows = await connection.fetch(
-        """
-        SELECT id, document_hash, phone_hash, name_hash, created_at
-        FROM people WHERE document_hash = ANY($1::bytea[])
-        UNION ALL
-        SELECT p.id, p.document_hash, p.phone_hash, p.name_hash, p.created_at
-        FROM unnest($2::bytea[], $3::bytea[]) AS pair(phone_hash, name_hash)
-        JOIN people p ON p.phone_hash = pair.phone_hash AND p.name_hash = pair.name_hash
-        WHERE p.document_hash IS NULL
-        """,
-        list(group_by_document),
-        [phone for phone, _ in group_by_phone_name],
-        [name for _, name in group_by_phone_name],
-    )
-    members: defaultdict[object, list[UUID]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (row["created_at"], row["id"])):
-        if row["document_hash"] is not None:
-            members[group_by_document[row["document_hash"]]].append(row["id"])
-        else:
-            members[group_by_phone_name[row["phone_hash"], row["name_hash"]]].append(row["id"])
+    rows = await connection.fetch(_MEMBERS, list(ids))
+    return {row["asked_id"]: Buyer(row["presentations"][0], tuple(row["presentations"])) for row in rows}
 
-    buyers: dict[UUID, Buyer] = {}
-    for mark in marks.values():
-        group = mark.documents[0] if mark.documents else mark.phone_names[0] if mark.phone_names else None
-        presentations = tuple(members[group]) if group is not None else (mark.id,)
-        buyers[mark.id] = Buyer(presentations[0], presentations)
-    return buyers
+
+async def check_index_key(session: AsyncSession, keyring: Keyring) -> None:
+    """Make sure, before a process serves or works, that it will find the people who are already kept.
+
+    Looks at the oldest and the newest of them: the key that they name, and whether hashing anew what is sealed gives the
+    hash that is kept. So it notices an index key dropped from the ring as well as another key under the same id.
+
+    Raises:
+        KeyringDoesNotFit: it would not. The message names key ids only.
+    """
+    connection = await driver(session)
+    for row in await connection.fetch(_ENDS):
+        if row["key_id"] != keyring.index_key_id:
+            raise KeyringDoesNotFit(
+                f"people were hashed under master key {row['key_id']}, and the first key of the keyring is "
+                f"{keyring.index_key_id}: the oldest key must stay in the ring, and first"
+            )
+        try:
+            text = keyring.open(row["sealed"], table=TABLE, row=row["id"], column=SEALED_COLUMN).decode()
+        except (KeyUnknown, SealBroken) as error:
+            raise KeyringDoesNotFit(f"people cannot be opened with this keyring: {error}") from None
+        if keyring.hash(HashKind.PRESENTATION, text) != row["presentation_hash"]:
+            raise KeyringDoesNotFit(
+                f"master key {keyring.index_key_id} is not the key of that id under which people were hashed"
+            )
 
 
 async def open_people(session: AsyncSession, ids: Collection[UUID], keyring: Keyring) -> dict[UUID, Identity]:
@@ -172,11 +140,3 @@ async def open_people(session: AsyncSession, ids: Collection[UUID], keyring: Key
 
 def _open(keyring: Keyring, person_id: UUID, sealed: bytes) -> Identity:
     return decode(keyring.open(sealed, table=TABLE, row=person_id, column=SEALED_COLUMN).decode())
-
-
-def _present(value: bytes | None) -> tuple[bytes, ...]:
-    return () if value is None else (value,)
-
-
-def _under_all(keyring: Keyring, kind: HashKind, value: str | None) -> tuple[bytes, ...]:
-    return () if value is None else tuple(keyring.hashes(kind, value))

@@ -1,7 +1,8 @@
 """What can be done with people: keep what was presented, once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -42,48 +43,42 @@ async def ensure_people(
     if not presentations:
         return []
     texts = [encode(presentation.identity) for presentation in presentations]
-    distinct = dict(zip(texts, presentations, strict=True))
-    hashes = {text: keyring.hashes(HashKind.PRESENTATION, text) for text in distinct}
+    hashes = [keyring.hash(HashKind.PRESENTATION, text) for text in texts]
+    # In the order of hashes, in which they are inserted.
+    missing = dict(sorted(zip(hashes, zip(texts, presentations, strict=True), strict=True), key=itemgetter(0)))
 
-    ids: dict[str, UUID] = {}
-    missing = list(distinct)
+    ids: dict[bytes, UUID] = {}
     for _ in range(_ROUNDS):
-        known = await find_presentations(session, [value for text in missing for value in hashes[text]])
-        ids.update((text, known[value]) for text in missing for value in hashes[text] if value in known)
-        missing = [text for text in missing if text not in ids]
+        ids |= await find_presentations(session, missing)
+        missing = {value: row for value, row in missing.items() if value not in ids}
+        if missing:
+            ids |= await _insert(session, missing, now, keyring)
+            missing = {value: row for value, row in missing.items() if value not in ids}
         if not missing:
-            break
-        missing.sort(key=lambda text: hashes[text][0])
-        inserted = await _insert(session, [(text, hashes[text][0], distinct[text]) for text in missing], now, keyring)
-        ids.update((text, inserted[hashes[text][0]]) for text in missing if hashes[text][0] in inserted)
-        missing = [text for text in missing if text not in ids]
-        if not missing:
-            break
-    if missing:
-        # Said here, because the KeyError below would name an identity.
-        raise RuntimeError("people appear and disappear faster than they can be looked up")
-    return [ids[text] for text in texts]
+            return [ids[value] for value in hashes]
+    raise RuntimeError("people appear and disappear faster than they can be looked up")
 
 
 async def _insert(
-    session: AsyncSession, rows: list[tuple[str, bytes, Presentation]], now: datetime, keyring: Keyring
+    session: AsyncSession, rows: Mapping[bytes, tuple[str, Presentation]], now: datetime, keyring: Keyring
 ) -> dict[bytes, UUID]:
     """Insert the rows that nobody else has inserted meanwhile; return their ids by presentation hash."""
+    people = [presentation for _, presentation in rows.values()]
     ids = [new_id() for _ in rows]
     connection = await driver(session)
     inserted = await connection.fetch(
         _INSERT,
         ids,
-        [presentation_hash for _, presentation_hash, _ in rows],
-        [p.document and keyring.hash(HashKind.DOCUMENT, p.document.comparable) for _, _, p in rows],
-        [p.phone and keyring.hash(HashKind.PHONE, p.phone.comparable) for _, _, p in rows],
-        [p.name and keyring.hash(HashKind.NAME, p.name.comparable) for _, _, p in rows],
-        [p.document and p.document.type.value for _, _, p in rows],
+        list(rows),
+        [p.document and keyring.hash(HashKind.DOCUMENT, p.document.comparable) for p in people],
+        [p.phone and keyring.hash(HashKind.PHONE, p.phone.comparable) for p in people],
+        [p.name and keyring.hash(HashKind.NAME, p.name.comparable) for p in people],
+        [p.document and p.document.type.value for p in people],
         [
             keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN)
-            for person_id, (text, _, _) in zip(ids, rows, strict=True)
+            for person_id, (text, _) in zip(ids, rows.values(), strict=True)
         ],
-        keyring.key_id,
+        keyring.index_key_id,
         now,
     )
     return {row["presentation_hash"]: row["id"] for row in inserted}

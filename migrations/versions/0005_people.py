@@ -43,7 +43,7 @@ def upgrade() -> None:
         "ix_people_phone_hash_name_hash",
         "people",
         ["phone_hash", "name_hash"],
-        postgresql_where=sa.text("phone_hash IS NOT NULL AND name_hash IS NOT NULL"),
+        postgresql_where=sa.text("phone_hash IS NOT NULL"),
     )
     op.create_index("ix_people_name_hash", "people", ["name_hash"], postgresql_where=sa.text("name_hash IS NOT NULL"))
 
