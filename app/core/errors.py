@@ -94,6 +94,18 @@ class BodyTooLarge(AppError):
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
+class Conflict(AppError):
+    """The request contradicts what is stored."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class Gone(AppError):
+    """The thing existed, and does not any more."""
+
+    status, code, title = 410, "gone", "Gone"
+
+
 class MethodNotAllowed(AppError):
     """The path exists, but not with this method; `Allow` lists those it has."""
 

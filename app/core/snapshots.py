@@ -1,15 +1,16 @@
 """What every registration needs and seldom changes, held in memory and never stale.
 
 The catalogue, the regimes and the pharmacies are read for each row that a till sends, and change a few times a day. Each has
-a row in `versions`; whoever changes one bumps its row in the same transaction (`changed`). A transaction that wants the
-snapshot reads the version first – one index look-up – and loads anew only when it moved. So a transaction sees exactly
-what it would have seen in the tables, without reading them.
+a row in `versions`; whoever changes one gives it a new token in the same transaction (`changed`). A transaction that wants
+the snapshot reads the token first – one look-up – and loads anew only when it is another. So a transaction sees exactly what
+it would have seen in the tables, without reading them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
+from uuid import UUID
 
-from sqlalchemy import BigInteger, String, select
+from sqlalchemy import String, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -20,53 +21,55 @@ T = TypeVar("T")
 
 
 class Version(Base):
-    """How often a kind of reference data has changed."""
+    """Which state a kind of reference data is in.
+
+    A random token and not a count: a count that a rolled-back transaction has used would come again with other content.
+    """
 
     __tablename__ = "versions"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    number: Mapped[int] = mapped_column(BigInteger)
+    token: Mapped[UUID]
 
 
 async def changed(session: AsyncSession, name: str) -> None:
     """Say that this transaction changes the reference data `name`.
 
-    Call it before the change: the row lock makes writers of one kind wait for each other, so no reader can load a state
-    between two of them under the later one's number.
+    Call it before the change: the row lock makes writers of one kind wait for each other.
     """
-    statement = insert(Version).values(name=name, number=1)
+    statement = insert(Version).values(name=name, token=func.gen_random_uuid())
     await session.execute(
-        statement.on_conflict_do_update(index_elements=[Version.name], set_={"number": Version.number + 1})
+        statement.on_conflict_do_update(index_elements=[Version.name], set_={"token": func.gen_random_uuid()})
     )
 
 
-async def versions(session: AsyncSession) -> dict[str, int]:
-    """Return the number of every kind of reference data, in one statement."""
-    rows = await session.execute(select(Version.name, Version.number))
-    return {row.name: row.number for row in rows}
+async def versions(session: AsyncSession) -> Mapping[str, UUID]:
+    """Return the token of every kind of reference data, in one statement."""
+    rows = await session.execute(select(Version.name, Version.token))
+    return {row.name: row.token for row in rows}
 
 
 class Snapshot(Generic[T]):
-    """Reference data in memory, loaded by `load` whenever its version has moved."""
+    """Reference data in memory, loaded by `load` whenever its token is another."""
 
     def __init__(self, name: str, load: Callable[[AsyncSession], Awaitable[T]]) -> None:
         self.name = name
         self._load = load
-        self._held: tuple[int, T] | None = None
+        self._held: tuple[UUID, T] | None = None
 
-    async def get(self, session: AsyncSession, known: dict[str, int] | None = None) -> T:
+    async def get(self, session: AsyncSession, known: Mapping[str, UUID] | None = None) -> T:
         """Return the data as this transaction would read it.
 
-        `known` are the versions if the transaction has read them already (`versions`).
+        `known` are the tokens if the transaction has read them already (`versions`). What nobody has ever changed has no
+        token and is read each time.
         """
-        number = (await versions(session) if known is None else known).get(self.name, 0)
+        token = (await versions(session) if known is None else known).get(self.name)
         held = self._held
-        if held is not None and held[0] == number:
+        if held is not None and held[0] == token:
             return held[1]
-        # Not under the lock: two transactions that load at once both load; neither waits for the other's network.
         value = await self._load(session)
-        # Under READ COMMITTED the rows just read may be newer than the number read before them; the next reader then finds
-        # a higher number and loads again, so a newer state under an older number does no harm.
-        if held is None or number >= held[0]:
-            self._held = (number, value)
+        # Under READ COMMITTED the rows may be newer than the token read before them. The next reader then finds another
+        # token and loads again, so a newer state under an older token does no harm.
+        if token is not None:
+            self._held = (token, value)
         return value

@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.create_table(
         "versions",
         sa.Column("name", sa.String(64), nullable=False),
-        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_versions"),
     )
     op.create_table(

@@ -1,0 +1,115 @@
+"""Looking at cases."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.cases.models import Case, CaseClassification, Classification
+from app.cases.schemas import CaseFilter, CaseOut, ClassificationOut
+from app.core.database import driver
+from app.core.errors import NotFound
+
+Name = tuple[str, str]
+"""Authority and case number."""
+
+# In the order of the names and locked, so that two lists with the same cases wait for each other and never in a ring.
+_FIND = """
+SELECT c.id, c.authority, c.case_number, c.disease, c.person_id, c.classification, c.onset_on, c.confirmed_at, c.division
+FROM cases c
+JOIN unnest($1::text[], $2::text[]) AS wanted (authority, case_number) USING (authority, case_number)
+ORDER BY c.authority, c.case_number
+FOR NO KEY UPDATE OF c
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A case as it is stored, locked for the transaction."""
+
+    id: UUID
+    name: Name
+    disease: str
+    person_id: UUID
+    classification: Classification
+    onset_on: date | None
+    confirmed_at: datetime | None
+    division: str
+
+
+async def find_by_name(session: AsyncSession, names: Collection[Name]) -> dict[Name, Held]:
+    """Return the cases that (authority, case number) name, as far as they exist, and lock them."""
+    if not names:
+        return {}
+    connection = await driver(session)
+    rows = await connection.fetch(_FIND, [name[0] for name in names], [name[1] for name in names])
+    return {
+        (row["authority"], row["case_number"]): Held(
+            row["id"],
+            (row["authority"], row["case_number"]),
+            row["disease"],
+            row["person_id"],
+            Classification(row["classification"]),
+            row["onset_on"],
+            row["confirmed_at"],
+            row["division"],
+        )
+        for row in rows
+    }
+
+
+async def get_case(session: AsyncSession, case_id: UUID, *, scope: str | None, lock: bool = False) -> Case:
+    """Return a case of the actor's division; with `lock`, verbs that change it wait for each other.
+
+    Raises:
+        NotFound: there is none, or it lies outside.
+    """
+    query = select(Case).where(Case.id == case_id)
+    if scope:
+        query = query.where(Case.division.startswith(scope))
+    case = (await session.scalars(query.with_for_update(key_share=True) if lock else query)).one_or_none()
+    if case is None:
+        raise NotFound
+    return case
+
+
+async def list_cases(
+    session: AsyncSession, *, scope: str | None, filters: CaseFilter, limit: int, before: UUID | None
+) -> Sequence[Case]:
+    """Return cases, the last received first (ids are in order of receipt)."""
+    query = select(Case).order_by(Case.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Case.id < before)
+    for division in (scope, filters.division):
+        if division:
+            query = query.where(Case.division.startswith(division))
+    if filters.disease is not None:
+        query = query.where(Case.disease == filters.disease)
+    if filters.classification is not None:
+        query = query.where(Case.classification == filters.classification)
+    if filters.onset_from is not None:
+        query = query.where(Case.onset_on >= filters.onset_from)
+    if filters.onset_to is not None:
+        query = query.where(Case.onset_on < filters.onset_to)
+    return (await session.scalars(query)).all()
+
+
+async def show_cases(session: AsyncSession, cases: Sequence[Case]) -> list[CaseOut]:
+    """Return cases with their histories, in the same order."""
+    histories: defaultdict[UUID, list[ClassificationOut]] = defaultdict(list)
+    rows = await session.scalars(
+        select(CaseClassification)
+        .where(CaseClassification.case_id.in_([case.id for case in cases]))
+        .order_by(CaseClassification.case_id, CaseClassification.number)
+    )
+    for row in rows:
+        histories[row.case_id].append(ClassificationOut.model_validate(row))
+    columns = [name for name in CaseOut.model_fields if name != "history"]
+    return [
+        CaseOut.model_validate({**{name: getattr(case, name) for name in columns}, "history": histories[case.id]})
+        for case in cases
+    ]

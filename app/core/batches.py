@@ -1,0 +1,154 @@
+"""Many rows in one body: a JSON array, or one JSON object a line (NDJSON); one result per row.
+
+Each row is read on its own: what cannot be read becomes the result of that row and never refuses the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from fastapi import Request
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+
+from app.core.errors import AppError, FieldError, InvalidRequest, MalformedBody, UnsupportedMediaType
+from app.core.http import field_errors
+from app.core.schemas import Out
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+MAX_ROWS = 10_000
+MAX_BYTES = 32 * 1024 * 1024
+ROWS_PER_TRANSACTION = 1_000
+
+Row = TypeVar("Row", bound=BaseModel)
+RowStatus = Literal["created", "updated", "duplicate", "conflict", "invalid", "not_required"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that does not have the form that it should have."""
+
+    errors: tuple[FieldError, ...]
+
+
+class FieldErrorOut(Out):
+    """What is wrong with, or noteworthy about, one field."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class RowResult(Out):
+    """What became of one row. `errors` say why it was not kept; their pointers are relative to the row."""
+
+    index: int
+    status: RowStatus
+    id: UUID | None
+    errors: list[FieldErrorOut]
+
+
+class RowReader(Generic[Row]):
+    """Reads rows of one kind straight from bytes, without building the intermediate objects of `json.loads`."""
+
+    def __init__(self, row: type[Row]) -> None:
+        self._row = TypeAdapter(row)
+        one: Any = Annotated[row, WrapValidator(_read_or_note)]
+        many: Any = Annotated[list[one], Field(min_length=1, max_length=MAX_ROWS)]
+        self._rows: TypeAdapter[list[Row | Unreadable]] = TypeAdapter(many)
+        self.schema = row.model_json_schema(ref_template="#/components/schemas/{model}")
+
+    async def one(self, request: Request) -> Row:
+        """Return the row in a body.
+
+        Raises:
+            UnsupportedMediaType: the body is not said to be JSON.
+            MalformedBody: it is not JSON in UTF-8.
+            InvalidRequest: it does not have the form of a row.
+        """
+        _media_type(request, JSON)
+        try:
+            return self._row.validate_json(await request.body())
+        except ValidationError as error:
+            raise refusal(error) from None
+
+    async def many(self, request: Request) -> Sequence[Row | Unreadable]:
+        """Return the rows of a JSON array or an NDJSON body; blank lines do not count.
+
+        Raises:
+            UnsupportedMediaType: the body is said to be neither.
+            MalformedBody: a JSON body is not JSON in UTF-8. (A bad line of NDJSON is that row's result.)
+            InvalidRequest: there are not 1 to 10,000 rows.
+        """
+        kind = _media_type(request, JSON, NDJSON)
+        body = await request.body()
+        if kind == NDJSON:
+            return self._lines(body)
+        try:
+            return self._rows.validate_json(body)
+        except ValidationError as error:
+            raise refusal(error) from None
+
+    def _lines(self, body: bytes) -> Sequence[Row | Unreadable]:
+        lines = [line for line in body.split(b"\n") if line and not line.isspace()]
+        if not 1 <= len(lines) <= MAX_ROWS:
+            raise InvalidRequest(errors=[FieldError("", "row_count", f"A batch has 1 to {MAX_ROWS} rows")])
+        rows: list[Row | Unreadable] = []
+        for line in lines:
+            try:
+                rows.append(self._row.validate_json(line))
+            except ValidationError as error:
+                rows.append(Unreadable(tuple(field_errors(error))))
+        return rows
+
+    def documented(self, *, many: bool = False) -> dict[str, Any]:
+        """Return what the OpenAPI document must be told, since the body is read by hand."""
+        content: dict[str, Any] = {JSON: {"schema": self.schema}}
+        if many:
+            content = {
+                JSON: {"schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROWS, "items": self.schema}},
+                NDJSON: {"schema": {"type": "string", "description": "One row of the same form a line"}},
+            }
+        return {"requestBody": {"required": True, "content": content}}
+
+
+def refused(index: int, status: RowStatus, errors: Sequence[FieldError]) -> RowResult:
+    """Return the result of a row that was not kept."""
+    return RowResult.model_construct(index=index, status=status, id=None, errors=shown(errors))
+
+
+def refused_by(index: int, status: RowStatus, error: AppError) -> RowResult:
+    """Return the result of a row that an error refused: its pointers, or else its code for the row as a whole."""
+    return refused(index, status, error.errors or (FieldError("", error.code, error.detail or error.title),))
+
+
+def kept(index: int, status: RowStatus, row_id: UUID) -> RowResult:
+    """Return the result of a row that is stored."""
+    return RowResult.model_construct(index=index, status=status, id=row_id, errors=[])
+
+
+def shown(errors: Sequence[FieldError]) -> list[FieldErrorOut]:
+    """Return field errors as they are answered."""
+    return [FieldErrorOut.model_construct(pointer=e.pointer, code=e.code, detail=e.detail) for e in errors]
+
+
+def refusal(error: ValidationError) -> MalformedBody | InvalidRequest:
+    """Return how a body that pydantic could not read is refused."""
+    if error.errors()[0]["type"] == "json_invalid":
+        return MalformedBody("The body is not valid JSON in UTF-8")
+    return InvalidRequest(errors=field_errors(error))
+
+
+def _read_or_note(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError as error:
+        return Unreadable(tuple(field_errors(error)))
+
+
+def _media_type(request: Request, *allowed: str) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in allowed or request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType(f"Send {' or '.join(allowed)}, not compressed")
+    return kind

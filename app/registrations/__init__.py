@@ -1,0 +1,10 @@
+"""Purchases registered at the counter.
+
+Owns registrations and their items. One verb, `record_registrations`, always takes many rows – one till's single purchase is
+a batch of one – and does for all of them together: find those that were sent before, judge the new ones, keep people, rows and
+items, and enqueue what follows. `intake.py` gathers single purchases that arrive at the same moment into one transaction.
+
+Invariants: `(pharmacy, client_reference)` names a purchase for ever – the same content again is a duplicate, other content a
+conflict; a row is answered only after its commit; a bad row never keeps a good one out; what the regime does not allow to be kept
+is not kept; a field that is missing is a flag, not a refusal.
+"""

@@ -1,0 +1,87 @@
+"""Registrations and what was bought."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, Numeric, SmallInteger, String, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.catalogue.models import ListedDrug
+from app.core.database import Base, text_enum
+from app.people.models import Person
+from app.pharmacies.models import Pharmacy
+from app.regimes.rules import RegimeKind
+
+
+class Flag(StrEnum):
+    """What somebody should know about a registration without reading it."""
+
+    FEVER = "fever"
+    """The patient (the buyer, if for oneself) had 37.3 °C or more."""
+    EXPOSURE = "exposure"
+    """Stay in an affected place, or contact with a case, within 14 days."""
+    INCOMPLETE = "incomplete"
+    """Something that the regime requires was not there."""
+    LATE = "late"
+    """Received more than 24 hours after the purchase."""
+    SOLD_WHILE_SUSPENDED = "sold_while_suspended"
+    """A listed drug was sold where it was not for sale; it happened, so it is kept."""
+    RED_CODE = "red_code"
+    YELLOW_CODE = "yellow_code"
+
+
+class Registration(Base):
+    """One purchase of listed drugs by a buyer at a pharmacy at a time.
+
+    `division` is the pharmacy's at the time of receipt. `content_digest` is a keyed hash of everything that was sent: it
+    tells a repeat from a conflict without keeping the identity in plain text.
+    """
+
+    __tablename__ = "registrations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    pharmacy_id: Mapped[UUID] = mapped_column(ForeignKey(Pharmacy.id))
+    client_reference: Mapped[str] = mapped_column(String(64))
+    content_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    revision: Mapped[int] = mapped_column(SmallInteger)
+    division: Mapped[str] = mapped_column(String(12))
+    regime: Mapped[RegimeKind] = mapped_column(text_enum(RegimeKind))
+    buyer_id: Mapped[UUID] = mapped_column(ForeignKey(Person.id))
+    patient_id: Mapped[UUID | None] = mapped_column(ForeignKey(Person.id))
+    purchased_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    temperature_c: Mapped[Decimal | None] = mapped_column(Numeric(4, 2))
+    patient_temperature_c: Mapped[Decimal | None] = mapped_column(Numeric(4, 2))
+    symptoms: Mapped[list[str]] = mapped_column(ARRAY(String(32)))
+    answers: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    checks: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    flags: Mapped[list[str]] = mapped_column(ARRAY(String(32)))
+    warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSONB)
+    sent_by: Mapped[UUID | None]
+
+    __table_args__ = (
+        Index("uq_registrations_pharmacy_id_client_reference", "pharmacy_id", "client_reference", unique=True),
+        Index(None, "pharmacy_id", "purchased_at"),
+        Index(None, "buyer_id"),
+        Index("ix_registrations_patient_id", "patient_id", postgresql_where=text("patient_id IS NOT NULL")),
+    )
+
+
+class RegistrationItem(Base):
+    """A line of a purchase that resolved to a listed drug; other lines are not kept. `line` counts from 0 as sent."""
+
+    __tablename__ = "registration_items"
+
+    registration_id: Mapped[UUID] = mapped_column(ForeignKey(Registration.id), primary_key=True)
+    line: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    drug_id: Mapped[UUID] = mapped_column(ForeignKey(ListedDrug.id), index=True)
+    resolved_by: Mapped[str] = mapped_column(String(16))
+    quantity: Mapped[int] = mapped_column(SmallInteger)
+    gtin: Mapped[str | None] = mapped_column(String(14))
+    approval_number: Mapped[str | None] = mapped_column(String(20))
+    batch: Mapped[str | None] = mapped_column(String(40))
+    trace_codes: Mapped[list[str] | None] = mapped_column(ARRAY(String(20)))

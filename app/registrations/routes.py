@@ -1,0 +1,168 @@
+"""The tills' door, and the view of those who may look."""
+
+from collections import Counter
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.auth.guards import requires
+from app.auth.rules import Actor, Permission
+from app.core import batches
+from app.core.batches import RowResult, Unreadable
+from app.core.http import Built, Transaction
+from app.core.pagination import Page, Paging, page_of
+from app.registrations import queries
+from app.registrations.intake import Intake
+from app.registrations.queries import Visible
+from app.registrations.rules import advise
+from app.registrations.schemas import (
+    BatchAnswer,
+    ItemResult,
+    RegistrationAnswer,
+    RegistrationFilter,
+    RegistrationIn,
+    RegistrationOut,
+)
+from app.registrations.service import (
+    ClientReferenceConflict,
+    Outcome,
+    PharmacyClosed,
+    Recorded,
+    RegistrationNotRequired,
+    Submission,
+)
+
+router = APIRouter(prefix="/v1/registrations", tags=["registrations"])
+
+BATCH_PATH = "/v1/registrations/batch"
+
+_READER = batches.RowReader(RegistrationIn)
+
+Till = Annotated[Actor, Depends(requires(Permission.REGISTER))]
+Viewer = Annotated[Actor, Depends(requires(Permission.READ_REGISTRATIONS))]
+
+
+def intake_of(built: Built) -> Intake:
+    """Return the application's intake."""
+    intake: Intake = built.parts[Intake]
+    return intake
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=RegistrationAnswer,
+    responses={
+        200: {"model": RegistrationAnswer, "description": "The same purchase again: the same answer"},
+        409: {"description": ClientReferenceConflict.title},
+        410: {"description": PharmacyClosed.title},
+    },
+    openapi_extra=_READER.documented(),
+)
+async def record_registration(request: Request, actor: Till, intake: Annotated[Intake, Depends(intake_of)]) -> Response:
+    """Register one purchase and learn at once what the clerk must do.
+
+    201 for a new one; 200 when the same content was sent before. 422 `registration_not_required` where nothing may be
+    registered: the purchase was not stored.
+    """
+    row = await _READER.one(request)
+    recorded = await intake.record(Submission(actor, row))
+    answer = _answer(recorded, row)
+    return Response(answer.model_dump_json(), 200 if recorded.duplicate else 201, media_type="application/json")
+
+
+@router.post("/batch", response_model=BatchAnswer, openapi_extra=_READER.documented(many=True))
+async def record_registration_batch(
+    request: Request, actor: Till, intake: Annotated[Intake, Depends(intake_of)]
+) -> Response:
+    """Register up to 10,000 purchases: a JSON array, or NDJSON. One result per row, in order.
+
+    Good rows are kept whatever the bad ones do. A batch that was interrupted may be sent again as a whole.
+    """
+    rows = await _READER.many(request)
+    results: list[RowResult] = []
+    for start in range(0, len(rows), batches.ROWS_PER_TRANSACTION):
+        chunk = rows[start : start + batches.ROWS_PER_TRANSACTION]
+        readable = [Submission(actor, row) for row in chunk if not isinstance(row, Unreadable)]
+        outcomes = iter(await intake.record_all(readable) if readable else ())
+        results += [
+            batches.refused(start + at, "invalid", row.errors)
+            if isinstance(row, Unreadable)
+            else _row_result(start + at, next(outcomes))
+            for at, row in enumerate(chunk)
+        ]
+    counts = Counter(result.status for result in results)
+    answer = BatchAnswer(
+        results=results,
+        created=counts["created"],
+        duplicate=counts["duplicate"],
+        conflict=counts["conflict"],
+        invalid=counts["invalid"],
+        not_required=counts["not_required"],
+    )
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@router.get("")
+async def list_registrations(
+    session: Transaction,
+    actor: Viewer,
+    filters: Annotated[RegistrationFilter, Query()],
+    paging: Paging,
+    request: Request,
+    response: Response,
+) -> Page[RegistrationOut]:
+    """List registrations without identities, the last received first. A pharmacy sees its own."""
+    after = paging.after_key(UUID)
+    rows = await queries.list_registrations(
+        session,
+        visible=Visible.to(actor),
+        filters=filters,
+        limit=paging.limit + 1,
+        before=None if after is None else UUID(str(after[0])),
+    )
+    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    return Page(items=list(shown), next_cursor=cursor)
+
+
+@router.get("/{registration_id}")
+async def get_registration(registration_id: UUID, session: Transaction, actor: Viewer) -> RegistrationOut:
+    """Show one registration without identities."""
+    return await queries.get_registration(session, registration_id, visible=Visible.to(actor))
+
+
+def _answer(recorded: Recorded, row: RegistrationIn) -> RegistrationAnswer:
+    items = []
+    for line in range(len(row.items)):
+        drug = recorded.lines.get(line)
+        items.append(
+            ItemResult(
+                status="unlisted" if drug is None else "listed",
+                drug_id=drug[0] if drug else None,
+                drug=drug[1] if drug else None,
+            )
+        )
+    return RegistrationAnswer.model_construct(
+        id=recorded.id,
+        received_at=recorded.received_at,
+        revision=recorded.revision,
+        items=items,
+        flags=list(recorded.flags),
+        advice=advise(recorded.flags),
+        warnings=batches.shown(recorded.warnings),
+    )
+
+
+def _row_result(index: int, outcome: Outcome) -> RowResult:
+    match outcome:
+        case Recorded(duplicate=True):
+            return batches.kept(index, "duplicate", outcome.id)
+        case Recorded():
+            return batches.kept(index, "created", outcome.id)
+        case ClientReferenceConflict():
+            return batches.refused_by(index, "conflict", outcome)
+        case RegistrationNotRequired():
+            return batches.refused_by(index, "not_required", outcome)
+        case _:
+            return batches.refused_by(index, "invalid", outcome)

@@ -1,0 +1,188 @@
+"""A purchase as a till sends it, and as it is shown."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints
+
+from app.core.batches import FieldErrorOut, RowResult
+from app.core.schemas import Code, DivisionCode, Filter, Instant, Label, Model, Out, ShortText
+from app.people.schemas import PersonIn
+from app.registrations.models import Flag
+
+ClientReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")]
+Temperature = Annotated[Decimal, Field(ge=30, le=45, max_digits=4, decimal_places=2)]
+"""Degrees Celsius."""
+# Stored as an instant: the same moment written with another offset is the same content.
+PurchasedAt = Annotated[Instant, AfterValidator(lambda instant: instant.astimezone(UTC))]
+
+
+class Symptom(StrEnum):
+    """What the buyer or patient complains of."""
+
+    FEVER = "fever"
+    CHILLS = "chills"
+    COUGH = "cough"
+    SORE_THROAT = "sore_throat"
+    RUNNY_NOSE = "runny_nose"
+    BLOCKED_NOSE = "blocked_nose"
+    HEADACHE = "headache"
+    MUSCLE_ACHE = "muscle_ache"
+    JOINT_PAIN = "joint_pain"
+    FATIGUE = "fatigue"
+    SHORTNESS_OF_BREATH = "shortness_of_breath"
+    LOSS_OF_SMELL_OR_TASTE = "loss_of_smell_or_taste"
+    NAUSEA = "nausea"
+    VOMITING = "vomiting"
+    DIARRHOEA = "diarrhoea"
+    RASH = "rash"
+    RED_EYES = "red_eyes"
+    OTHER = "other"
+
+
+class HealthCode(StrEnum):
+    """The colour of the health or venue code, where one is asked for."""
+
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED = "red"
+
+
+class ChecksIn(Model):
+    """The three checks at the door: mask, temperature (told above), code."""
+
+    mask: StrictBool | None = None
+    code: HealthCode | None = None
+    venue_scan: StrictBool | None = Field(default=None, description="The visitor scanned the shop's venue code")
+
+
+class ItemIn(Model):
+    """A line of the receipt. Any of GTIN, approval number, trace codes and name will do; codes are tried first."""
+
+    gtin: Annotated[str, StringConstraints(pattern=r"^\d{8,14}$")] | None = None
+    approval_number: Annotated[ShortText, StringConstraints(max_length=20)] | None = Field(
+        default=None, examples=["国药准字H10900089"]
+    )
+    trace_codes: (
+        Annotated[list[Annotated[str, StringConstraints(pattern=r"^\d{20}$")]], Field(max_length=100)] | None
+    ) = None
+    name: Label | None = Field(default=None, examples=["布洛芬缓释胶囊"])
+    quantity: Annotated[int, Field(ge=1, le=1000)] = 1
+    batch: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,40}$")] | None = None
+
+
+class PatientIn(PersonIn):
+    """The person who will take the drug, if another than the buyer."""
+
+    temperature_c: Temperature | None = None
+
+
+class RegistrationIn(Model):
+    """One purchase. Nothing but the reference, the time, a buyer and an item must be there; the regime may ask for more."""
+
+    client_reference: ClientReference = Field(examples=["POS7-20260215-000123"])
+    pharmacy_id: UUID | None = Field(default=None, description="Needed with the key of a chain")
+    purchased_at: PurchasedAt
+    buyer: PersonIn
+    patient: PatientIn | None = None
+    temperature_c: Temperature | None = Field(default=None, examples=[37.8])
+    symptoms: Annotated[list[Symptom], Field(max_length=20)] = Field(default_factory=list)
+    answers: Annotated[
+        dict[Code, StrictBool | Annotated[int, Field(strict=True, ge=-1000000, le=1000000)] | Code],
+        Field(max_length=50),
+    ] = Field(default_factory=dict)
+    checks: ChecksIn | None = None
+    items: Annotated[list[ItemIn], Field(min_length=1, max_length=100)]
+
+
+class AdviceOut(Out):
+    """What the clerk must do now, in Chinese and English."""
+
+    code: Literal["refer_to_fever_clinic", "not_for_sale", "report_red_code", "complete_record"]
+    zh: str
+    en: str
+
+
+class ItemResult(Out):
+    """What a line resolved to; an unlisted line is not kept."""
+
+    status: Literal["listed", "unlisted"]
+    drug_id: UUID | None
+    drug: str | None
+
+
+class RegistrationAnswer(Out):
+    """The answer for the counter."""
+
+    id: UUID
+    received_at: datetime
+    revision: int
+    items: list[ItemResult]
+    flags: list[Flag]
+    advice: list[AdviceOut]
+    warnings: list[FieldErrorOut]
+
+
+class BatchAnswer(Out):
+    """One result per row, in order, and how many there are of each kind."""
+
+    results: list[RowResult]
+    created: int
+    duplicate: int
+    conflict: int
+    invalid: int
+    not_required: int
+
+
+class RegistrationFilter(Filter):
+    """Which registrations to show; all conditions must hold."""
+
+    division: DivisionCode | None = Field(default=None, description="This division and those below it")
+    pharmacy: UUID | None = None
+    drug: UUID | None = Field(default=None, description="A listed drug's id")
+    drug_class: Code | None = Field(default=None, alias="class", description="A drug's syndrome class, such as `fever`")
+    purchased_from: Instant | None = None
+    purchased_to: Instant | None = Field(default=None, description="Not included")
+    received_from: Instant | None = None
+    received_to: Instant | None = Field(default=None, description="Not included")
+    temperature_from: Temperature | None = Field(default=None, description="The buyer's or the patient's, at least")
+    flag: Flag | None = None
+
+
+class ItemOut(Out):
+    """A kept line."""
+
+    line: int
+    drug_id: UUID
+    drug: str
+    quantity: int
+    resolved_by: str
+    gtin: str | None
+    approval_number: str | None
+    batch: str | None
+    trace_codes: list[str] | None
+
+
+class RegistrationOut(Out):
+    """A registration without identities. `buyer_id` and `patient_id` lead to a history and, for a purpose, to a reveal."""
+
+    id: UUID
+    pharmacy_id: UUID
+    client_reference: str
+    revision: int
+    division: str
+    regime: str
+    buyer_id: UUID
+    patient_id: UUID | None
+    purchased_at: datetime
+    received_at: datetime
+    temperature_c: Decimal | None
+    patient_temperature_c: Decimal | None
+    symptoms: list[str]
+    answers: dict[str, Any] | None
+    checks: dict[str, Any] | None
+    flags: list[Flag]
+    items: list[ItemOut]

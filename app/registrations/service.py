@@ -1,0 +1,305 @@
+"""Recording purchases: one verb for one till's single purchase and for ten thousand rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.audit import service as audit
+from app.auth.rules import Actor
+from app.catalogue.directory import Directory
+from app.catalogue.queries import CATALOGUE
+from app.catalogue.rules import Resolution, Resolver
+from app.core import jobs
+from app.core.clock import china_day
+from app.core.errors import AppError, Conflict, FieldError, Forbidden, Gone, InvalidRequest
+from app.core.ids import new_id
+from app.core.sealing import HashKind, Keyring
+from app.core.snapshots import versions
+from app.people.service import ensure_people
+from app.pharmacies.queries import PHARMACIES
+from app.pharmacies.rules import PharmacyFacts
+from app.regimes.queries import REGIMES
+from app.regimes.rules import Regime, RegimeCalendar, RegimeKind
+from app.registrations import rows as stored
+from app.registrations.models import Flag
+from app.registrations.rules import DOUBTS, People, flags_of, judge_form, missing_fields, read_people
+from app.registrations.schemas import RegistrationIn
+
+RECORDED = jobs.declare("registrations.recorded")
+"""Follows new registrations; payload `{"registration_ids": […]}`, at most 500 of them."""
+_IDS_PER_JOB = 500
+
+# Which pharmacy a chain's key names is part of the name, not of the content.
+_NOT_CONTENT = {"pharmacy_id"}
+
+
+class RegistrationNotRequired(InvalidRequest):
+    """Nothing is registered here today, or nothing on the receipt is a listed drug. The purchase was not stored."""
+
+    code, title = "registration_not_required", "This purchase need not, and so may not, be registered"
+
+
+class ClientReferenceConflict(Conflict):
+    """The pharmacy has used this `client_reference` for a purchase with other content. Nothing was changed."""
+
+    code, title = "client_reference_conflict", "This reference names another purchase"
+
+
+class PharmacyClosed(Gone):
+    """The pharmacy has closed; its tills cannot register any more."""
+
+    code, title = "pharmacy_closed", "The pharmacy is closed"
+
+
+class PharmacyNotYours(Forbidden):
+    """The key may not speak for the pharmacy named, or a chain's key named none."""
+
+    code, title = "pharmacy_not_yours", "This key does not speak for that pharmacy"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One row as it came, and who sent it."""
+
+    actor: Actor
+    row: RegistrationIn
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A row that is kept: newly, or since an earlier time (`duplicate`)."""
+
+    id: UUID
+    duplicate: bool
+    received_at: datetime
+    revision: int
+    flags: Sequence[Flag]
+    warnings: Sequence[FieldError]
+    lines: Mapping[int, tuple[UUID, str]] = field(default_factory=dict)
+    """Drug id and name of each listed line; filled for duplicates only on demand (`rows.find_lines`)."""
+
+
+Outcome = Recorded | AppError
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Reference data as this transaction reads it."""
+
+    catalogue: Directory
+    calendar: RegimeCalendar
+    directory: Mapping[UUID, PharmacyFacts]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Named:
+    """A row whose pharmacy is known: its name for ever, and the digest that tells a repeat from a conflict."""
+
+    submission: Submission
+    pharmacy: PharmacyFacts
+    name: tuple[UUID, str]
+    digest: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A row that will be kept unless somebody is faster."""
+
+    named: Named
+    people: People
+    regime: Regime
+    resolutions: Sequence[Resolution]
+    flags: list[Flag]
+    warnings: list[FieldError]
+    id: UUID
+    buyer_id: UUID | None = None
+    patient_id: UUID | None = None
+
+
+async def record_registrations(
+    session: AsyncSession,
+    submissions: Sequence[Submission],
+    *,
+    now: datetime,
+    keyring: Keyring,
+) -> list[Outcome]:
+    """Record purchases; return what became of each, in order.
+
+    An outcome that is an error (`ClientReferenceConflict`, `InvalidRequest`, `RegistrationNotRequired`, `PharmacyClosed`,
+    `PharmacyNotYours`) concerns that row alone: it was not stored, and the others were not held up. `now` is the server's time of
+    receipt. About ten statements, whatever the number of rows.
+    """
+    facts = await _read_facts(session)
+    named = [_name(submission, facts.directory, keyring) for submission in submissions]
+    earlier = await stored.find_by_reference(session, [row.name for row in named if isinstance(row, Named)])
+    drafts: dict[tuple[UUID, str], Draft] = {}
+    opened = [_open(row, earlier, drafts, facts, now) if isinstance(row, Named) else row for row in named]
+    winners = await _keep(session, list(drafts.values()), now, keyring)
+    # Whoever took a name between our look and our insert has committed by now; what it stored decides.
+    rivals = await stored.find_by_reference(session, [n for n, draft in drafts.items() if draft.id not in winners])
+
+    def settle(row: Named) -> Outcome:
+        draft = drafts[row.name]
+        if draft.id not in winners:
+            return _compare(rivals[row.name], row.digest)
+        if row.digest != draft.named.digest:
+            return ClientReferenceConflict()
+        return _recorded(draft, now, facts.catalogue, duplicate=row is not draft.named)
+
+    return [settle(row) if isinstance(row, Named) else row for row in opened]
+
+
+async def _read_facts(session: AsyncSession) -> Facts:
+    known = await versions(session)
+    return Facts(
+        catalogue=await CATALOGUE.get(session, known),
+        calendar=await REGIMES.get(session, known),
+        directory=await PHARMACIES.get(session, known),
+    )
+
+
+def _name(submission: Submission, directory: Mapping[UUID, PharmacyFacts], keyring: Keyring) -> Named | AppError:
+    allowed = submission.actor.pharmacy_ids
+    wanted = submission.row.pharmacy_id
+    if wanted is None and len(allowed) == 1:
+        wanted = next(iter(allowed))
+    if wanted is None:
+        return PharmacyNotYours(errors=[FieldError("/pharmacy_id", "required", "A chain's key must name the pharmacy")])
+    if wanted not in allowed or wanted not in directory:
+        return PharmacyNotYours(errors=[FieldError("/pharmacy_id", "pharmacy_not_yours", PharmacyNotYours.title)])
+    content = submission.row.model_dump_json(exclude=_NOT_CONTENT)
+    return Named(
+        submission,
+        directory[wanted],
+        (wanted, submission.row.client_reference),
+        keyring.hash(HashKind.CONTENT, content),
+    )
+
+
+def _open(
+    row: Named,
+    earlier: Mapping[tuple[UUID, str], stored.Earlier],
+    drafts: dict[tuple[UUID, str], Draft],
+    facts: Facts,
+    now: datetime,
+) -> Outcome | Named:
+    """Return what became of the row if that is clear; else draft it, and return it for `settle`."""
+    if row.name in earlier:
+        return _compare(earlier[row.name], row.digest)
+    if row.name not in drafts:
+        judged = _judge(row, facts, now)
+        if isinstance(judged, AppError):
+            return judged
+        drafts[row.name] = judged
+    return row
+
+
+def _compare(earlier: stored.Earlier, digest: bytes) -> Outcome:
+    if earlier.digest != digest:
+        return ClientReferenceConflict()
+    return Recorded(
+        id=earlier.id,
+        duplicate=True,
+        received_at=earlier.received_at,
+        revision=earlier.revision,
+        flags=earlier.flags,
+        warnings=earlier.warnings,
+    )
+
+
+def _judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
+    row, pharmacy = named.submission.row, named.pharmacy
+    day = china_day(row.purchased_at)
+    if pharmacy.is_closed_on(day):
+        return PharmacyClosed()
+    people = read_people(row, now)
+    errors = [*judge_form(row, now), *(people if isinstance(people, list) else ())]
+    if errors or isinstance(people, list):
+        return InvalidRequest(errors=errors)
+    regime = facts.calendar.regime_on(pharmacy.division, day)
+    if regime.state is RegimeKind.COUNTS:
+        return RegistrationNotRequired("Only anonymous sales counts are sent here on that day")
+    resolutions = _resolve(row, facts.catalogue.resolver_for(pharmacy.division, day))
+    if regime.state is not RegimeKind.REGISTER_ALL and not any(found.drug_id for found in resolutions):
+        return RegistrationNotRequired("No item is on the catalogue")
+    missing = missing_fields(row, people, regime.required)
+    flags = flags_of(row, now, incomplete=bool(missing), suspended=regime.state is RegimeKind.SUSPENDED)
+    warnings = [*missing, *people.warnings, *_doubts(resolutions)]
+    return Draft(named, people, regime, resolutions, flags, warnings, new_id())
+
+
+def _doubts(resolutions: Sequence[Resolution]) -> Iterator[FieldError]:
+    for line, found in enumerate(resolutions):
+        for warning in found.warnings:
+            yield FieldError(f"/items/{line}", warning, DOUBTS[warning])
+
+
+def _resolve(row: RegistrationIn, resolver: Resolver) -> list[Resolution]:
+    return [
+        resolver.resolve(
+            gtin=item.gtin, approval_number=item.approval_number, trace_codes=item.trace_codes or (), name=item.name
+        )
+        for item in row.items
+    ]
+
+
+async def _keep(session: AsyncSession, drafts: Sequence[Draft], now: datetime, keyring: Keyring) -> set[UUID]:
+    """Store the drafts, their audit entries and the job that follows; return the ids of those that nobody else had stored."""
+    if not drafts:
+        return set()
+    presented = [draft.people.buyer for draft in drafts]
+    presented += [draft.people.patient for draft in drafts if draft.people.patient is not None]
+    ids = iter(await ensure_people(session, presented, now=now, keyring=keyring))
+    for draft in drafts:
+        draft.buyer_id = next(ids)
+    for draft in drafts:
+        if draft.people.patient is not None:
+            draft.patient_id = next(ids)
+    winners = await stored.insert_registrations(session, drafts, now)
+    kept = [draft for draft in drafts if draft.id in winners]
+    await stored.insert_items(session, kept)
+    await audit.record_all(session, _entries(kept, now))
+    order = iter(draft.id for draft in kept)
+    payloads = []
+    while chunk := list(islice(order, _IDS_PER_JOB)):
+        payloads.append({"registration_ids": chunk})
+    await jobs.enqueue(session, RECORDED, payloads)
+    return winners
+
+
+def _entries(drafts: Sequence[Draft], now: datetime) -> list[dict[str, object]]:
+    """One entry per key and pharmacy: the registration itself says when it came and through which key."""
+    groups: dict[tuple[UUID | None, UUID], list[Draft]] = {}
+    for draft in drafts:
+        groups.setdefault((draft.named.submission.actor.key_id, draft.named.pharmacy.id), []).append(draft)
+    return [
+        audit.entry(
+            actor=group[0].named.submission.actor,
+            now=now,
+            action="registrations.recorded",
+            subject=("pharmacy", pharmacy_id),
+            division=group[0].named.pharmacy.division,
+            detail={"count": len(group), "first": str(group[0].id), "last": str(group[-1].id)},
+        )
+        for (_, pharmacy_id), group in groups.items()
+    ]
+
+
+def _recorded(draft: Draft, now: datetime, catalogue: Directory, *, duplicate: bool) -> Recorded:
+    return Recorded(
+        id=draft.id,
+        duplicate=duplicate,
+        received_at=now,
+        revision=1,
+        flags=draft.flags,
+        warnings=draft.warnings,
+        lines={
+            line: (found.drug_id, catalogue.drug(found.drug_id).wording)
+            for line, found in enumerate(draft.resolutions)
+            if found.drug_id is not None
+        },
+    )
