@@ -10,10 +10,14 @@ from app.core import health
 from app.core.errors import AppError
 from app.core.http import Services, render
 from app.core.middleware import RequestEnvelope
+from app.pharmacies import routes as pharmacies
+from app.regimes import routes as regimes
 from app.reports import audit_routes
 
 ROUTERS = (
     health.router,
+    pharmacies.router,
+    regimes.router,
     audit_routes.router,
 )
 """Every door, in the order of the chapters."""

@@ -28,6 +28,7 @@ class Permission(StrEnum):
     READ_PHARMACIES = "pharmacies.read"
     ENROL_PHARMACIES = "pharmacies.enrol"
     ISSUE_PHARMACY_KEYS = "pharmacies.issue_keys"
+    SET_ROSTER = "pharmacies.set_roster"
     REGISTER = "registrations.record"
     READ_REGISTRATIONS = "registrations.read"
     RECORD_CASES = "cases.record"
@@ -60,6 +61,7 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.READ_PHARMACIES: frozenset({_E, _O, _AD}),
     Permission.ENROL_PHARMACIES: frozenset({_O, _AD}),
     Permission.ISSUE_PHARMACY_KEYS: frozenset({_O, _AD}),
+    Permission.SET_ROSTER: frozenset({_P, _O}),
     Permission.REGISTER: frozenset({_P}),
     Permission.READ_REGISTRATIONS: frozenset({_P, _E, _O}),
     Permission.RECORD_CASES: frozenset({_H}),

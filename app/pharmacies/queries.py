@@ -1,0 +1,103 @@
+"""Looking up pharmacies, their standing and their keys."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import ScalarSelect, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.models import Account, ApiKey
+from app.auth.rules import Actor, Role
+from app.core.errors import NotFound
+from app.core.snapshots import Snapshot
+from app.pharmacies.models import Pharmacy, PharmacyStanding
+from app.pharmacies.rules import PharmacyFacts, Standing, Statement
+from app.pharmacies.schemas import PharmacyFilter
+
+PharmacyDirectory = Mapping[UUID, PharmacyFacts]
+
+
+async def load_directory(session: AsyncSession) -> PharmacyDirectory:
+    """Read the facts of all pharmacies."""
+    histories: defaultdict[UUID, list[Statement]] = defaultdict(list)
+    said = await session.execute(
+        select(PharmacyStanding.pharmacy_id, PharmacyStanding.standing, PharmacyStanding.valid_from).order_by(
+            PharmacyStanding.pharmacy_id, PharmacyStanding.number
+        )
+    )
+    for row in said:
+        histories[row.pharmacy_id].append(Statement(row.standing, row.valid_from))
+    rows = await session.execute(select(Pharmacy.id, Pharmacy.division))
+    return {row.id: PharmacyFacts(row.id, row.division, tuple(histories[row.id])) for row in rows}
+
+
+PHARMACIES: Snapshot[PharmacyDirectory] = Snapshot("pharmacies", load_directory)
+"""Facts of all pharmacies in memory, by id: `(await PHARMACIES.get(session)).get(pharmacy_id)`."""
+
+
+def standing_at(day: date) -> ScalarSelect[Standing]:
+    """Return the SQL expression of a pharmacy's standing on a day: `rules.standing_on`, for filters."""
+    return (
+        select(PharmacyStanding.standing)
+        .where(PharmacyStanding.pharmacy_id == Pharmacy.id, PharmacyStanding.valid_from <= day)
+        .order_by(PharmacyStanding.number.desc())
+        .limit(1)
+        .correlate(Pharmacy)
+        .scalar_subquery()
+    )
+
+
+async def get_pharmacy(session: AsyncSession, pharmacy_id: UUID, *, actor: Actor, lock: bool = False) -> Pharmacy:
+    """Return a pharmacy that the actor may see: its own, for a till; one of its division, for everybody else.
+
+    With `lock`, verbs that change the same pharmacy wait for each other.
+
+    Raises:
+        NotFound: there is none, or the actor may not see it.
+    """
+    query = select(Pharmacy).where(Pharmacy.id == pharmacy_id)
+    pharmacy = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
+    if pharmacy is None:
+        raise NotFound
+    sees = pharmacy.id in actor.pharmacy_ids if actor.role is Role.PHARMACY else actor.sees(pharmacy.division)
+    if not sees:
+        raise NotFound
+    return pharmacy
+
+
+async def list_pharmacies(
+    session: AsyncSession, *, scope: str | None, filters: PharmacyFilter, today: date, limit: int, after: UUID | None
+) -> Sequence[Pharmacy]:
+    """Return pharmacies in the order of their ids, which is that of their enrolment here."""
+    query = select(Pharmacy).order_by(Pharmacy.id).limit(limit)
+    if after is not None:
+        query = query.where(Pharmacy.id > after)
+    for division in (scope, filters.division):
+        if division is not None:
+            query = query.where(Pharmacy.division.startswith(division))
+    if filters.q is not None:
+        query = query.where(Pharmacy.name.startswith(filters.q, autoescape=True))
+    if filters.standing is not None:
+        query = query.where(standing_at(today) == filters.standing)
+    return (await session.scalars(query)).all()
+
+
+async def standings_of(session: AsyncSession, ids: Collection[UUID]) -> Mapping[UUID, list[PharmacyStanding]]:
+    """Return what was said about the standing of these pharmacies, in the order in which it was said."""
+    found: defaultdict[UUID, list[PharmacyStanding]] = defaultdict(list)
+    query = select(PharmacyStanding).where(PharmacyStanding.pharmacy_id.in_(ids)).order_by(PharmacyStanding.number)
+    for row in await session.scalars(query):
+        found[row.pharmacy_id].append(row)
+    return found
+
+
+async def has_key(session: AsyncSession, pharmacy_id: UUID, key_id: UUID) -> bool:
+    """Say whether a key speaks for this pharmacy alone; a chain's key is not one pharmacy's to revoke."""
+    query = (
+        select(ApiKey.id)
+        .join(Account)
+        .where(ApiKey.id == key_id, Account.role == Role.PHARMACY, Account.pharmacy_ids == [pharmacy_id])
+    )
+    return (await session.execute(query)).one_or_none() is not None
