@@ -62,7 +62,7 @@ class DrugAlias(Base):
     """A code or name by which products of a listed drug are known, in the form of `rules.normal_alias`."""
 
     __tablename__ = "drug_aliases"
-    __table_args__ = (Index(None, "kind", "value"),)
+    __table_args__ = (Index("ix_drug_aliases_kind_value", "kind", "value"),)
 
     drug_id: Mapped[UUID] = mapped_column(ForeignKey(ListedDrug.id), primary_key=True)
     kind: Mapped[AliasKind] = mapped_column(text_enum(AliasKind), primary_key=True)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
+from app.catalogue import service
 from app.catalogue.directory import Drug, Edition
 from app.catalogue.rules import Resolution
 from app.catalogue.schemas import (
@@ -19,7 +20,6 @@ from app.catalogue.schemas import (
     ResolvedOut,
     ResolveIn,
 )
-from app.catalogue.service import read_catalogue, resolve_products
 from app.catalogue.vocabulary import AliasKind
 from app.core.clock import china_day
 from app.core.http import Now, Transaction
@@ -34,7 +34,7 @@ Reader = Annotated[Actor, Depends(requires(Permission.READ_CATALOGUE))]
     response_model=CatalogueOut,
     responses={304: {"description": "Nothing has changed since the answer that carried this ETag"}},
 )
-async def list_catalogue(
+async def read_catalogue(
     actor: Reader,
     session: Transaction,
     now: Now,
@@ -47,7 +47,7 @@ async def list_catalogue(
 
     A till keeps the answer and sends its ETag along the next time: 304 means that what it has still holds.
     """
-    edition = await read_catalogue(session, division=division, on=on or china_day(now))
+    edition = await service.read_catalogue(session, division=division, on=on or china_day(now))
     headers = {"ETag": f'W/"{edition.fingerprint}"', "Cache-Control": "private, no-cache"}
     if _matches(if_none_match, edition.fingerprint):
         return Response(status_code=304, headers=headers)
@@ -56,9 +56,11 @@ async def list_catalogue(
 
 
 @router.post("/resolve")
-async def resolve_catalogue(actor: Reader, session: Transaction, now: Now, body: ResolveIn) -> ResolvedListOut:
+async def resolve_products(actor: Reader, session: Transaction, now: Now, body: ResolveIn) -> ResolvedListOut:
     """Which of these product codes and names are listed, as a registration would see them; one answer per item."""
-    found = await resolve_products(session, division=body.division, on=body.on or china_day(now), products=body.items)
+    found = await service.resolve_products(
+        session, division=body.division, on=body.on or china_day(now), products=body.items
+    )
     return ResolvedListOut(items=[_resolved(resolution, drug) for resolution, drug in found])
 
 

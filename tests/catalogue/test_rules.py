@@ -239,6 +239,10 @@ class TestALine:
     def test_believes_an_alias_rather_than_the_wording(self) -> None:
         assert words(self.known.resolve(name="布洛芬乳膏").drug_id) == "安乃近片"
 
+    @pytest.mark.parametrize("pack", ["", " 10g*9袋", "10gX9袋", "（０．３ｇ×２０粒／盒）", " 100ml:2g"])
+    def test_is_known_by_an_alias_whatever_the_pack(self, pack: str) -> None:
+        assert words(self.known.resolve(name=f"感冒小药{pack}").drug_id) == "四季感冒片"
+
     def test_of_which_one_box_is_known_is_known(self) -> None:
         assert words(self.known.resolve(trace_codes=["9" * 20, TRACE]).drug_id) == "感通片"
 

@@ -75,6 +75,9 @@ class TestACode:
         assert within(code, other) == (other in ancestors(code))
         assert within(code, None)
 
+    def test_lies_not_within_what_it_merely_holds(self) -> None:
+        assert not within("114403", "4403")
+
 
 class TestTheShippedData:
     def test_holds_every_province_city_and_county_and_the_streets_of_shenzhen(self) -> None:
