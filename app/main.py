@@ -6,6 +6,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from app import openapi
+from app.catalogue import routes as catalogue
 from app.core import health
 from app.core.errors import AppError
 from app.core.http import Services, render
@@ -16,6 +17,7 @@ from app.reports import audit_routes
 
 ROUTERS = (
     health.router,
+    catalogue.router,
     pharmacies.router,
     regimes.router,
     audit_routes.router,
