@@ -74,8 +74,8 @@ class Facts:
     """The server's clock."""
     complete_at_first: bool
     """What the regime required was there in the first revision."""
-    standing: str
-    """Of the pharmacy, on the day of the purchase."""
+    standing: str | None
+    """Of the pharmacy, on the day of the purchase; None before it was enrolled."""
     buyer_on_roster: bool
     identity_amended: bool
     """The buyer's or patient's identity was corrected after the case was known."""
@@ -221,6 +221,8 @@ def _record_complete(facts: Facts, policy: Policy) -> Answer:
 def _pharmacy_in_good_standing(facts: Facts, policy: Policy) -> Answer:
     if facts.standing == "active":
         return True, "购买当日药店资质正常。", "The pharmacy was active on the day of the purchase."
+    if facts.standing is None:
+        return False, "购买当日药店尚未备案。", "The pharmacy was not enrolled yet on the day of the purchase."
     zh = {"suspended": "被暂停", "closed": "已关闭"}.get(facts.standing, facts.standing)
     return False, f"购买当日药店{zh}。", f"The pharmacy was {facts.standing} on the day of the purchase."
 

@@ -16,12 +16,16 @@ from sqlalchemy import (
     SmallInteger,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.cases.models import Case
 from app.core.database import Base, text_enum
 from app.core.ids import new_id
+from app.pharmacies.models import Pharmacy
+from app.registrations.models import Registration
 from app.rewards.rules import Act, DecisionStatus, EntryKind
 
 
@@ -45,10 +49,10 @@ class RewardDecision(Base):
     __tablename__ = "reward_decisions"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    case_id: Mapped[UUID] = mapped_column(ForeignKey("cases.id"))
-    pharmacy_id: Mapped[UUID] = mapped_column(ForeignKey("pharmacies.id"))
-    registration_id: Mapped[UUID] = mapped_column(ForeignKey("registrations.id"))
-    policy_version: Mapped[int] = mapped_column(ForeignKey("reward_policies.version"))
+    case_id: Mapped[UUID] = mapped_column(ForeignKey(Case.id))
+    pharmacy_id: Mapped[UUID] = mapped_column(ForeignKey(Pharmacy.id))
+    registration_id: Mapped[UUID] = mapped_column(ForeignKey(Registration.id))
+    policy_version: Mapped[int] = mapped_column(ForeignKey(RewardPolicy.version))
     status: Mapped[DecisionStatus] = mapped_column(text_enum(DecisionStatus))
     amount: Mapped[Decimal] = mapped_column(Numeric(12, 2))
     currency: Mapped[str] = mapped_column(String(3))
@@ -59,19 +63,21 @@ class RewardDecision(Base):
     division: Mapped[str] = mapped_column(String(12))
     # Of the case; its month (in China) is the month whose cap this decision uses.
     confirmed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    approved_by: Mapped[UUID | None] = mapped_column()
-    withdrawn: Mapped[bool] = mapped_column(default=False)
+    approved_by: Mapped[UUID | None]
+    # Reversed because the case was withdrawn, not because the entry proved false: opens again with the case.
+    withdrawn: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
         UniqueConstraint("case_id", "pharmacy_id"),
         CheckConstraint("amount >= 0", name="amount"),
-        CheckConstraint("(status <> 'approved' AND status <> 'paid') OR approved_by IS NOT NULL", name="approved_by"),
-        Index("ix_reward_decisions_division", "division", postgresql_ops={"division": "text_pattern_ops"}),
-        Index("ix_reward_decisions_pharmacy_month", "pharmacy_id", "confirmed_at"),
-        Index("ix_reward_decisions_confirmed_at", "confirmed_at"),
-        Index("ix_reward_decisions_registration_id", "registration_id"),
+        # Reports add amounts up; whoever wants a second currency has to part the sums first.
+        CheckConstraint("currency = 'CNY'", name="currency"),
+        CheckConstraint("status NOT IN ('approved', 'paid') OR approved_by IS NOT NULL", name="approved_by"),
+        Index(None, "pharmacy_id", "confirmed_at"),
+        Index(None, "registration_id"),
+        Index(None, "division", postgresql_ops={"division": "text_pattern_ops"}),
     )
 
 
@@ -81,12 +87,12 @@ class RewardTransition(Base):
     __tablename__ = "reward_transitions"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    decision_id: Mapped[UUID] = mapped_column(ForeignKey("reward_decisions.id"), index=True)
+    decision_id: Mapped[UUID] = mapped_column(ForeignKey(RewardDecision.id), index=True)
     act: Mapped[Act] = mapped_column(text_enum(Act))
     from_status: Mapped[str | None] = mapped_column(String(32))
     to_status: Mapped[DecisionStatus] = mapped_column(text_enum(DecisionStatus))
     # Null with a name where no account acted: the decision followed from facts.
-    actor_id: Mapped[UUID | None] = mapped_column()
+    actor_id: Mapped[UUID | None]
     actor_name: Mapped[str] = mapped_column(String(100))
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     reason: Mapped[str | None] = mapped_column(String(500))
@@ -106,11 +112,11 @@ class LedgerEntry(Base):
     __tablename__ = "ledger_entries"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    decision_id: Mapped[UUID] = mapped_column(ForeignKey("reward_decisions.id"), index=True)
-    pharmacy_id: Mapped[UUID] = mapped_column(ForeignKey("pharmacies.id"), index=True)
+    decision_id: Mapped[UUID] = mapped_column(ForeignKey(RewardDecision.id), index=True)
+    pharmacy_id: Mapped[UUID] = mapped_column(ForeignKey(Pharmacy.id), index=True)
     kind: Mapped[EntryKind] = mapped_column(text_enum(EntryKind))
     amount: Mapped[Decimal] = mapped_column(Numeric(12, 2))
     currency: Mapped[str] = mapped_column(String(3))
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
-    __table_args__ = (CheckConstraint("(kind = 'award') = (amount > 0) AND amount <> 0", name="sign"),)
+    __table_args__ = (CheckConstraint("amount <> 0 AND (kind = 'award') = (amount > 0)", name="sign"),)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from app.core.clock import china_day
@@ -273,6 +274,16 @@ def as_policy(version: int, parameters: Mapping[str, object]) -> Policy:
         currency=str(parameters["currency"]),
         cap_per_month=int(str(parameters["cap_per_month"])),
     )
+
+
+def as_stored(criteria: Iterable[Criterion]) -> list[dict[str, Any]]:
+    """Return criteria in the form in which a decision keeps them."""
+    return [{"code": one.code.value, "met": one.met, "zh": one.zh, "en": one.en} for one in criteria]
+
+
+def from_stored(stored: Iterable[Mapping[str, Any]]) -> tuple[Criterion, ...]:
+    """Return the criteria that a decision keeps."""
+    return tuple(Criterion(CriterionCode(one["code"]), one["met"], one["zh"], one["en"]) for one in stored)
 
 
 def _preference(candidate: Candidate) -> tuple[int, datetime, UUID]:

@@ -157,26 +157,21 @@ class World:
         self, case: UUID, registration: UUID, *, strength: str = "certain", status: str = "counted", role: str = "buyer"
     ) -> None:
         """A match between a case and a registration."""
-        row = (
-            await self.session.execute(
-                select(Registration.pharmacy_id, Registration.purchased_at, Registration.received_at).where(
-                    Registration.id == registration
-                )
-            )
-        ).one()
+        division = await self.session.scalar(select(Registration.division).where(Registration.id == registration))
         await self.session.execute(
             insert(Match).values(
                 id=new_id(),
                 case_id=case,
                 registration_id=registration,
-                pharmacy_id=row.pharmacy_id,
                 role=role,
                 strength=strength,
                 status=status,
+                turn=1,
                 evidence={},
-                purchased_at=row.purchased_at,
-                received_at=row.received_at,
+                rule="synthetic",
+                division=division,
                 created_at=MOMENT,
+                changed_at=MOMENT,
             )
         )
 

@@ -64,6 +64,7 @@ def unmet(**changes: Any) -> list[str]:
         ({"complete_at_first": False}, "record_complete"),
         ({"standing": "suspended"}, "pharmacy_in_good_standing"),
         ({"standing": "closed"}, "pharmacy_in_good_standing"),
+        ({"standing": None}, "pharmacy_in_good_standing"),
         ({"buyer_on_roster": True}, "not_own_staff"),
         ({"identity_amended": True}, "unaltered"),
     ],

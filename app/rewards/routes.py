@@ -1,0 +1,191 @@
+"""Rewards: officials read policies and decisions, approve, reject, pay and reverse."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.guards import requires
+from app.auth.rules import Actor, Permission
+from app.core.http import Now, Transaction
+from app.core.pagination import Page, Paging, page_of
+from app.rewards import queries, service
+from app.rewards.rules import as_policy
+from app.rewards.schemas import (
+    CriterionOut,
+    DecisionFilter,
+    DecisionOut,
+    JudgementIn,
+    Language,
+    PoliciesOut,
+    PolicyOut,
+    RefusalIn,
+    TransitionOut,
+)
+
+router = APIRouter(prefix="/v1/rewards", tags=["rewards"])
+
+Reader = Annotated[Actor, Depends(requires(Permission.READ_REWARDS))]
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"description": "The decision's status, or who asks, does not allow it"}
+}
+Official = Annotated[Actor, Depends(requires(Permission.DECIDE_REWARDS))]
+
+
+def preferred_language(
+    response: Response,
+    accept_language: Annotated[
+        str | None, Header(description="`zh` or `en`; English unless Chinese is preferred")
+    ] = None,
+) -> Language:
+    """Return the language in which criteria are read out, and say on the response which it is."""
+    language = choose_language(accept_language or "")
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language"
+    return language
+
+
+def choose_language(accepted: str) -> Language:
+    """Return the better liked of Chinese and English in an `Accept-Language` value (RFC 9110, 12.5.4).
+
+    >>> choose_language("zh-CN,zh;q=0.9,en;q=0.8")
+    'zh'
+    >>> choose_language("de, en;q=0.7, zh;q=0.3")
+    'en'
+    """
+    liking = {"en": 0.0, "zh": 0.0}
+    for part in accepted.split(",")[:20]:
+        tag, _, quality = part.strip().partition(";")
+        primary = tag.split("-")[0].lower()
+        if primary in liking:
+            liking[primary] = max(liking[primary], _quality(quality))
+    return "zh" if liking["zh"] > liking["en"] else "en"
+
+
+def _quality(parameter: str) -> float:
+    name, _, value = parameter.strip().partition("=")
+    try:
+        return min(1.0, max(0.0, float(value))) if name == "q" else 1.0
+    except ValueError:
+        return 0.0
+
+
+Spoken = Annotated[Language, Depends(preferred_language)]
+
+
+def shown(row: Mapping[str, Any], language: Language) -> DecisionOut:
+    """Return a decision as it is shown, its criteria in one language."""
+    criteria = [CriterionOut(code=one["code"], met=one["met"], detail=one[language]) for one in row["criteria"]]
+    history = [TransitionOut.model_validate(step) for step in row["history"]]
+    told = {name: row[name] for name in DecisionOut.model_fields if name not in ("criteria", "history")}
+    return DecisionOut(**told, criteria=criteria, history=history)
+
+
+async def _decision(session: AsyncSession, decision_id: UUID, actor: Actor, language: Language) -> DecisionOut:
+    return shown(await queries.get_decision(session, decision_id, scope=actor.division), language)
+
+
+@router.get("/policies")
+async def list_reward_policies(session: Transaction, actor: Reader) -> PoliciesOut:
+    """List every version of the reward policy, the newest first."""
+    items = []
+    for row in await queries.list_policies(session):
+        policy = as_policy(row.version, row.parameters)
+        items.append(
+            PolicyOut(
+                version=policy.version,
+                valid_from=row.valid_from,
+                on_time_hours=policy.on_time_hours,
+                window_days=policy.window_days,
+                award=policy.award,
+                amount=policy.amount,
+                currency=policy.currency,
+                cap_per_month=policy.cap_per_month,
+                created_at=row.created_at,
+                created_by=row.created_by,
+            )
+        )
+    return PoliciesOut(items=items)
+
+
+@router.get("/decisions")
+async def list_reward_decisions(
+    session: Transaction,
+    actor: Reader,
+    filters: Annotated[DecisionFilter, Query()],
+    language: Spoken,
+    paging: Paging,
+    request: Request,
+    response: Response,
+) -> Page[DecisionOut]:
+    """List decisions with every criterion and their history, the last made first."""
+    after = cast("tuple[UUID] | None", paging.after_key(UUID))
+    rows = await queries.list_decisions(
+        session, scope=actor.division, filters=filters, limit=paging.limit + 1, before=after[0] if after else None
+    )
+    cut, cursor = page_of(rows, paging, lambda row: (row["id"],), request, response)
+    return Page(items=[shown(row, language) for row in cut], next_cursor=cursor)
+
+
+@router.get("/decisions/{decision_id}")
+async def get_reward_decision(session: Transaction, actor: Reader, decision_id: UUID, language: Spoken) -> DecisionOut:
+    """Show one decision with every criterion and its history."""
+    return await _decision(session, decision_id, actor, language)
+
+
+@router.post("/decisions/{decision_id}/approve", responses=_CONFLICT)
+async def approve_reward(
+    session: Transaction,
+    now: Now,
+    actor: Official,
+    decision_id: UUID,
+    language: Spoken,
+    body: JudgementIn | None = None,
+) -> DecisionOut:
+    """Grant a proposed reward. Another official has to pay it."""
+    await service.approve_reward(session, decision_id, actor=actor, now=now, reason=body.reason if body else None)
+    return await _decision(session, decision_id, actor, language)
+
+
+@router.post("/decisions/{decision_id}/reject", responses=_CONFLICT)
+async def reject_reward(
+    session: Transaction,
+    now: Now,
+    actor: Official,
+    decision_id: UUID,
+    language: Spoken,
+    body: RefusalIn,
+) -> DecisionOut:
+    """Refuse a proposed reward, with a reason. The next pharmacy that registered the case moves up."""
+    await service.reject_reward(session, decision_id, actor=actor, now=now, reason=body.reason)
+    return await _decision(session, decision_id, actor, language)
+
+
+@router.post("/decisions/{decision_id}/pay", responses=_CONFLICT)
+async def pay_reward(
+    session: Transaction,
+    now: Now,
+    actor: Official,
+    decision_id: UUID,
+    language: Spoken,
+    body: JudgementIn | None = None,
+) -> DecisionOut:
+    """Note that an approved reward was paid; not by the official who approved it (409 `same_official`)."""
+    await service.pay_reward(session, decision_id, actor=actor, now=now, reason=body.reason if body else None)
+    return await _decision(session, decision_id, actor, language)
+
+
+@router.post("/decisions/{decision_id}/reverse", responses=_CONFLICT)
+async def reverse_reward(
+    session: Transaction,
+    now: Now,
+    actor: Official,
+    decision_id: UUID,
+    language: Spoken,
+    body: RefusalIn,
+) -> DecisionOut:
+    """Take a granted reward back because its entry proved false, with a reason."""
+    await service.reverse_reward(session, decision_id, actor=actor, now=now, reason=body.reason)
+    return await _decision(session, decision_id, actor, language)
