@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, select
+from sqlalchemy import ColumnElement, ScalarSelect, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.auth.models import Account, ApiKey
 from app.auth.rules import Actor, Role
@@ -37,14 +38,14 @@ PHARMACIES: Snapshot[PharmacyDirectory] = Snapshot("pharmacies", load_directory)
 """Facts of all pharmacies in memory, by id: `(await PHARMACIES.get(session)).get(pharmacy_id)`."""
 
 
-def standing_at(day: date) -> ScalarSelect[Standing]:
-    """Return the SQL expression of a pharmacy's standing on a day: `rules.standing_on`, for filters."""
+def standing_at(pharmacy_id: InstrumentedAttribute[UUID], day: date | ColumnElement[date]) -> ScalarSelect[Standing]:
+    """Return the SQL expression of a pharmacy's standing on a day: `rules.standing_on`, inside a larger select."""
     return (
         select(PharmacyStanding.standing)
-        .where(PharmacyStanding.pharmacy_id == Pharmacy.id, PharmacyStanding.valid_from <= day)
+        .where(PharmacyStanding.pharmacy_id == pharmacy_id, PharmacyStanding.valid_from <= day)
         .order_by(PharmacyStanding.number.desc())
         .limit(1)
-        .correlate(Pharmacy)
+        .correlate(pharmacy_id.class_)
         .scalar_subquery()
     )
 
@@ -80,7 +81,7 @@ async def list_pharmacies(
     if filters.q is not None:
         query = query.where(Pharmacy.name.startswith(filters.q, autoescape=True))
     if filters.standing is not None:
-        query = query.where(standing_at(today) == filters.standing)
+        query = query.where(standing_at(Pharmacy.id, today) == filters.standing)
     return (await session.scalars(query)).all()
 
 

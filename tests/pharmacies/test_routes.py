@@ -157,8 +157,8 @@ class TestAStanding:
                 history = [Statement(one.standing, one.valid_from) for one in said]
                 for n in range(-2, 25):
                     asked = date(2026, 1, 1) + timedelta(days=n)
-                    found = (await session.execute(select(standing_at(asked)).select_from(Pharmacy))).scalar_one()
-                    assert found is standing_on(history, asked)
+                    query = select(standing_at(Pharmacy.id, asked)).select_from(Pharmacy)
+                    assert (await session.execute(query)).scalar_one() is standing_on(history, asked)
 
 
 class TestChangingAPharmacy:

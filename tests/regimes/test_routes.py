@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from app.audit.models import AuditEntry
 from app.core.database import Database
 from app.core.ids import new_id
+from app.core.snapshots import versions
 from app.regimes.models import RegimeState
 from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeKind
@@ -58,11 +59,14 @@ class TestDeclaringARegime:
     async def test_is_seen_by_the_calendar_in_the_same_moment(
         self, official: httpx.AsyncClient, database: Database
     ) -> None:
+        tokens = set()
         for state, day in (("register", "2026-01-01"), ("suspended", "2026-02-01")):
             await official.post("/v1/regimes", json=body(state=state, valid_from=day))
             async with database.transaction() as session:
                 calendar = await REGIMES.get(session)
+                tokens.add((await versions(session))["regimes"])
             assert calendar.regime_on(SHATOU, date(2026, 2, 10)).state == state
+        assert len(tokens) == 2
 
     async def test_ends_an_earlier_state_that_held_until_further_notice(self, official: httpx.AsyncClient) -> None:
         await official.post("/v1/regimes", json=body())
