@@ -6,25 +6,39 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from app import openapi
+from app.alerts import routes as alerts
+from app.cases import routes as cases
 from app.catalogue import routes as catalogue
-from app.core import health
+from app.core import batches, health
 from app.core.errors import AppError
 from app.core.http import Services, render
 from app.core.middleware import RequestEnvelope
+from app.matching import routes as matching
 from app.pharmacies import routes as pharmacies
 from app.regimes import routes as regimes
-from app.reports import audit_routes
+from app.registrations import routes as registrations
+from app.registrations.intake import Intake
+from app.reports import audit_routes, reward_routes
+from app.rewards import routes as rewards
+from app.webhooks import routes as webhooks
 
 ROUTERS = (
     health.router,
     catalogue.router,
     pharmacies.router,
+    webhooks.router,
     regimes.router,
+    registrations.router,
+    cases.router,
+    matching.router,
+    rewards.router,
+    alerts.router,
+    reward_routes.router,
     audit_routes.router,
 )
 """Every door, in the order of the chapters."""
 
-BODY_LIMITS: dict[str, int] = {}
+BODY_LIMITS = {registrations.BATCH_PATH: batches.MAX_BYTES, cases.BATCH_PATH: batches.MAX_BYTES}
 """Bytes that a path takes where the default does not fit."""
 
 VERSION = "0.1.0"
@@ -41,6 +55,7 @@ def create_app(services: Services) -> FastAPI:
         generate_unique_id_function=_operation_id,
         strict_content_type=True,
     )
+    services.parts[Intake] = Intake(services.database, services.clock, services.keyring)
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router)

@@ -136,6 +136,12 @@ class DatabaseUnavailable(AppError):
     status, code, title = 503, "database_unavailable", "The database does not answer"
 
 
+class TryAgain(AppError):
+    """Another request was changing the same rows at this moment. Nothing was stored; send the request again."""
+
+    status, code, title = 503, "try_again", "Something else was changing the same rows"
+
+
 def all_errors(root: type[AppError] = AppError) -> Iterator[type[AppError]]:
     """Yield every error type that has been defined, for the documentation and its test."""
     for kind in root.__subclasses__():

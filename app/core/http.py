@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, cast
 
+import asyncpg
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -22,7 +23,13 @@ from app.core.sealing import Keyring
 from app.core.settings import Settings
 
 PROBLEM_JSON = "application/problem+json"
-_UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, OSError)
+_UNREACHABLE = (
+    *(OperationalError, InterfaceError, PoolTimeout, ConnectionError, OSError),
+    # Raised by the driver itself, on paths that do not go through SQLAlchemy.
+    *(asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError),
+    asyncpg.TooManyConnectionsError,
+)
+_CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 _BY_STATUS: Mapping[int, type[errors.AppError]] = {
     400: errors.MalformedBody,
     404: errors.NotFound,
@@ -130,8 +137,12 @@ def translate(error: BaseException) -> errors.AppError:
         case StarletteError():
             kind = _BY_STATUS.get(error.status_code, errors.InternalError)
             return kind(headers=error.headers)
+        case DBAPIError() if error.orig is not None and isinstance(error.orig.__cause__, _CONTENDED):
+            return errors.TryAgain(headers={"Retry-After": "1"})
         case DBAPIError() if error.connection_invalidated:
             return errors.DatabaseUnavailable(headers={"Retry-After": "1"})
+        case _ if isinstance(error, _CONTENDED):
+            return errors.TryAgain(headers={"Retry-After": "1"})
         case _ if isinstance(error, _UNREACHABLE):
             return errors.DatabaseUnavailable(headers={"Retry-After": "1"})
         case _:

@@ -1,0 +1,69 @@
+"""Alerts, for those who answer them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.alerts import queries, service
+from app.alerts.models import Alert
+from app.alerts.schemas import AcknowledgeIn, AlertFilter, AlertOut, CloseIn
+from app.alerts.service import AlertTransitionNotAllowed
+from app.auth.guards import requires
+from app.auth.rules import Actor, Permission
+from app.core.http import Now, Transaction
+from app.core.pagination import Page, Paging, page_of
+
+router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
+
+Answerer = Annotated[Actor, Depends(requires(Permission.ANSWER_ALERTS))]
+_CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": AlertTransitionNotAllowed.title}}
+
+
+@router.get("")
+async def list_alerts(
+    session: Transaction,
+    actor: Answerer,
+    filters: Annotated[AlertFilter, Query()],
+    paging: Paging,
+    request: Request,
+    response: Response,
+) -> Page[AlertOut]:
+    """List alerts of your division, the last raised first."""
+    after = paging.after_key(datetime.fromisoformat, UUID)
+    rows = await queries.list_alerts(
+        session,
+        scope=actor.division,
+        filters=filters,
+        limit=paging.limit + 1,
+        before=None if after is None else (datetime.fromisoformat(str(after[0])), UUID(str(after[1]))),
+    )
+    shown, cursor = page_of(rows, paging, lambda row: (row.raised_at.isoformat(), row.id), request, response)
+    return Page(items=await queries.show_alerts(session, shown), next_cursor=cursor)
+
+
+@router.get("/{alert_id}")
+async def get_alert(alert_id: UUID, session: Transaction, actor: Answerer) -> AlertOut:
+    """Show one alert and what became of it."""
+    return await _shown(session, await queries.get_alert(session, alert_id, scope=actor.division))
+
+
+@router.post("/{alert_id}/acknowledge", responses=_CONFLICT)
+async def acknowledge_alert(
+    alert_id: UUID, answer: AcknowledgeIn, session: Transaction, actor: Answerer, now: Now
+) -> AlertOut:
+    """Answer: somebody is on it."""
+    alert = await service.acknowledge_alert(session, alert_id, feedback=answer.feedback, actor=actor, now=now)
+    return await _shown(session, alert)
+
+
+@router.post("/{alert_id}/close", responses=_CONFLICT)
+async def close_alert(alert_id: UUID, answer: CloseIn, session: Transaction, actor: Answerer, now: Now) -> AlertOut:
+    """Feed back what came of it."""
+    alert = await service.close_alert(session, alert_id, feedback=answer.feedback, actor=actor, now=now)
+    return await _shown(session, alert)
+
+
+async def _shown(session: Transaction, alert: Alert) -> AlertOut:
+    return (await queries.show_alerts(session, [alert]))[0]

@@ -1,0 +1,42 @@
+"""How urgent an alert is, and how long an answer may take."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from app.alerts.models import AlertKind, Severity
+from app.cases.models import Classification
+from app.matching.models import MatchStatus
+from app.webhooks.kinds import EventKind, declare
+
+EVENTS: Mapping[AlertKind, EventKind] = {
+    AlertKind.CASE_MATCHED: declare(
+        "case.matched", "A registration concerns a person on a case list: where and when the person was."
+    ),
+    AlertKind.CLUE_REPORTED: declare(
+        "clue.reported", "A buyer or patient had fever, or was in or in contact with an affected place: act today."
+    ),
+    AlertKind.MATCH_WITHDRAWN: declare(
+        "match.withdrawn",
+        "A match that was told of before no longer holds: the case was discarded or the facts changed.",
+    ),
+}
+"""The event by which subscribers learn of an alert of each kind."""
+
+_DEADLINES = {
+    # A confirmed case's contacts are to be traced within hours; a clue is to be followed up on the same day. (Choice.)
+    Severity.CRITICAL: timedelta(hours=2),
+    Severity.WARNING: timedelta(hours=24),
+    Severity.INFO: timedelta(hours=72),
+}
+
+
+def severity_of_match(status: MatchStatus, classification: Classification) -> Severity:
+    """Return how urgent the news of a match is: most with a confirmed case, least where it was withdrawn."""
+    if status is MatchStatus.WITHDRAWN:
+        return Severity.INFO
+    return Severity.CRITICAL if classification is Classification.CONFIRMED else Severity.WARNING
+
+
+def deadline_after(severity: Severity) -> timedelta:
+    """Return how long an answer may take."""
+    return _DEADLINES[severity]

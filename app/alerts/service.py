@@ -1,0 +1,189 @@
+"""Raising alerts, answering them, closing them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.alerts.models import ALLOWED, Alert, AlertKind, AlertState, AlertTransition, Severity
+from app.alerts.queries import get_alert
+from app.alerts.rules import EVENTS, deadline_after
+from app.audit import service as audit
+from app.auth.rules import Actor
+from app.core.database import driver
+from app.core.errors import Conflict
+from app.core.ids import new_id
+from app.core.sealing import Keyring
+from app.people.queries import open_people
+from app.people.rules import Identity
+from app.webhooks.publishing import NewEvent, publish
+
+_INSERT = """
+INSERT INTO alerts (
+    id, key, kind, severity, state, division, disease, registration_id, pharmacy_id, case_id, match_id,
+    raised_at, deadline_at
+)
+SELECT id, key, kind, severity, 'raised', division, disease, registration_id, pharmacy_id, case_id, match_id, $12, deadline_at
+FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::uuid[], $9::uuid[],
+    $10::uuid[], $11::timestamptz[]
+) AS row (id, key, kind, severity, division, disease, registration_id, pharmacy_id, case_id, match_id, deadline_at)
+ON CONFLICT (key) DO NOTHING
+RETURNING id
+"""
+
+
+class AlertTransitionNotAllowed(Conflict):
+    """The alert has been acknowledged or closed already; `detail` names its state."""
+
+    code, title = "alert_transition_not_allowed", "The alert's state does not allow this"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """An alert to be raised unless one with its key has been.
+
+    `facts` are ids, codes and times for subscribers who see more than ids and counts; `person_id` is whom those who may see
+    identities are told of.
+    """
+
+    key: str
+    kind: AlertKind
+    severity: Severity
+    division: str
+    disease: str | None = None
+    registration_id: UUID | None = None
+    pharmacy_id: UUID | None = None
+    case_id: UUID | None = None
+    match_id: UUID | None = None
+    facts: Mapping[str, Any] | None = None
+    person_id: UUID | None = None
+
+
+async def raise_alerts(
+    session: AsyncSession, alerts: Sequence[NewAlert], *, now: datetime, keyring: Keyring
+) -> list[UUID]:
+    """Raise alerts and publish their events; return the ids of those that had not been raised before.
+
+    The last step of a transaction: publishing takes a lock that is held until the commit.
+    """
+    if not alerts:
+        return []
+    ordered = sorted(alerts, key=lambda alert: alert.key)
+    ids = [new_id() for _ in ordered]
+    connection = await driver(session)
+    inserted = await connection.fetch(
+        _INSERT,
+        ids,
+        [alert.key for alert in ordered],
+        [alert.kind.value for alert in ordered],
+        [alert.severity.value for alert in ordered],
+        [alert.division for alert in ordered],
+        [alert.disease for alert in ordered],
+        [alert.registration_id for alert in ordered],
+        [alert.pharmacy_id for alert in ordered],
+        [alert.case_id for alert in ordered],
+        [alert.match_id for alert in ordered],
+        [now + deadline_after(alert.severity) for alert in ordered],
+        now,
+    )
+    raised = {row["id"] for row in inserted}
+    fresh = [(alert_id, alert) for alert_id, alert in zip(ids, ordered, strict=True) if alert_id in raised]
+    people = {alert.person_id for _, alert in fresh if alert.person_id is not None}
+    identities = await open_people(session, people, keyring) if people else {}
+    events = [_event(alert_id, alert, identities, now) for alert_id, alert in fresh]
+    await publish(session, events, keyring=keyring)
+    return [alert_id for alert_id, _ in fresh]
+
+
+def _event(alert_id: UUID, alert: NewAlert, identities: Mapping[UUID, Identity], now: datetime) -> NewEvent:
+    person = None if alert.person_id is None else identities.get(alert.person_id)
+    references = {
+        "registration_id": alert.registration_id,
+        "pharmacy_id": alert.pharmacy_id,
+        "case_id": alert.case_id,
+        "match_id": alert.match_id,
+    }
+    return NewEvent(
+        kind=EVENTS[alert.kind],
+        at=now,
+        division=alert.division,
+        disease=alert.disease,
+        subject=("alert", alert_id),
+        thin={
+            "alert_id": alert_id,
+            "severity": alert.severity.value,
+            "division": alert.division,
+            "disease": alert.disease,
+            "deadline_at": (now + deadline_after(alert.severity)).isoformat(),
+            **{name: value for name, value in references.items() if value is not None},
+        },
+        pseudonymous=dict(alert.facts or {}),
+        identified=None if person is None else {"person": _told(person)},
+    )
+
+
+def _told(person: Identity) -> dict[str, Any]:
+    return {
+        "name": person.name,
+        "document": {"type": person.document_type, "number": person.document_number} if person.document_type else None,
+        "phone": person.phone,
+        "address": {"division": person.address_division, "line": person.address_line},
+    }
+
+
+async def acknowledge_alert(
+    session: AsyncSession, alert_id: UUID, *, feedback: str | None, actor: Actor, now: datetime
+) -> Alert:
+    """Say that somebody is on it.
+
+    Raises:
+        NotFound, AlertTransitionNotAllowed.
+    """
+    return await _move(session, alert_id, AlertState.ACKNOWLEDGED, feedback, actor, now)
+
+
+async def close_alert(session: AsyncSession, alert_id: UUID, *, feedback: str, actor: Actor, now: datetime) -> Alert:
+    """Say what came of it.
+
+    Raises:
+        NotFound, AlertTransitionNotAllowed.
+    """
+    return await _move(session, alert_id, AlertState.CLOSED, feedback, actor, now)
+
+
+async def _move(
+    session: AsyncSession, alert_id: UUID, state: AlertState, feedback: str | None, actor: Actor, now: datetime
+) -> Alert:
+    alert = await get_alert(session, alert_id, scope=actor.division, lock=True)
+    if state not in ALLOWED[alert.state]:
+        raise AlertTransitionNotAllowed(f"The alert is {alert.state.value}")
+    alert.state = state
+    steps = await session.scalar(
+        select(func.count()).select_from(AlertTransition).where(AlertTransition.alert_id == alert.id)
+    )
+    session.add(
+        AlertTransition(
+            alert_id=alert.id,
+            number=(steps or 0) + 1,
+            state=state,
+            account_id=actor.account_id,
+            account_name=actor.name,
+            feedback=feedback,
+            at=now,
+        )
+    )
+    await audit.record(
+        session,
+        actor=actor,
+        now=now,
+        action=f"alert.{state.value}",
+        subject=("alert", alert.id),
+        division=alert.division,
+    )
+    await session.flush()
+    return alert

@@ -1,0 +1,141 @@
+"""THE STORY: what follows a registration, a case, a withdrawal.
+
+A till's purchase or an authority's list is committed together with a job. A worker then runs one of the two tails below,
+each in one transaction: bring the matches into line, work out the rewards that they touch, raise the alerts – and publish,
+which is the last step because it takes a lock. If anything fails, nothing of it happened, and the job is tried again; every
+step is harmless when repeated.
+
+    registration committed ─┐
+                            ├─▶ rematch ─▶ evaluate rewards ─▶ raise alerts ─▶ publish events ─▶ deliveries
+    case changed ───────────┘
+
+Matching runs after the commit, from a job that each side enqueues: whichever of two simultaneous facts commits last sees the other.
+A withdrawal is no special way: a discarded case is a fact like others, under which its matches no longer hold.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.alerts.models import AlertKind, Severity
+from app.alerts.rules import severity_of_match
+from app.alerts.service import NewAlert, raise_alerts
+from app.cases.models import Case
+from app.cases.service import CHANGED as CASES_CHANGED
+from app.core.handlers import Job, Registry
+from app.core.sealing import Keyring
+from app.matching.models import MatchRole, MatchStatus
+from app.matching.queries import cases_with_matches
+from app.matching.service import Change, rematch
+from app.registrations.models import Flag, Registration
+from app.registrations.rules import is_clue
+from app.registrations.service import RECORDED as REGISTRATIONS_RECORDED
+from app.rewards.service import evaluate_cases
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The two tails, with the keys that they need."""
+
+    keyring: Keyring
+
+    def register(self, registry: Registry) -> None:
+        """Say which jobs the tails work on."""
+        registry.transactional(REGISTRATIONS_RECORDED, self.after_registrations, batch=20)
+        registry.transactional(CASES_CHANGED, self.after_cases, batch=20)
+
+    async def after_registrations(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
+        """Follow new registrations: their matches, the rewards and alerts of these, and the clues among them."""
+        ids = _ids(jobs, "registration_ids")
+        changes = await rematch(session, registration_ids=ids, now=now)
+        await evaluate_cases(session, {change.case_id for change in changes}, now=now)
+        alerts = [*await _clues(session, ids), *await _news_of(session, changes)]
+        await raise_alerts(session, alerts, now=now, keyring=self.keyring)
+
+    async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
+        """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them."""
+        ids = _ids(jobs, "case_ids")
+        changes = await rematch(session, case_ids=ids, now=now)
+        await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
+        await raise_alerts(session, await _news_of(session, changes), now=now, keyring=self.keyring)
+
+
+def _ids(jobs: Iterable[Job], name: str) -> list[UUID]:
+    return list(dict.fromkeys(UUID(value) for job in jobs for value in job.payload[name]))
+
+
+async def _clues(session: AsyncSession, ids: Collection[UUID]) -> list[NewAlert]:
+    """Return an alert for each registration that a person must act on today."""
+    rows = await session.scalars(
+        select(Registration).where(
+            Registration.id.in_(ids), Registration.flags.overlap([Flag.FEVER.value, Flag.EXPOSURE.value])
+        )
+    )
+    return [
+        NewAlert(
+            key=f"clue.reported:{row.id}",
+            kind=AlertKind.CLUE_REPORTED,
+            severity=Severity.WARNING,
+            division=row.division,
+            registration_id=row.id,
+            pharmacy_id=row.pharmacy_id,
+            person_id=row.patient_id or row.buyer_id,
+            facts={
+                "buyer_id": row.buyer_id,
+                "patient_id": row.patient_id,
+                "flags": row.flags,
+                "purchased_at": row.purchased_at.isoformat(),
+                "received_at": row.received_at.isoformat(),
+            },
+        )
+        for row in rows
+        if is_clue(row.flags)
+    ]
+
+
+async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[NewAlert]:
+    """Return an alert for each match that began to count or was withdrawn."""
+    if not changes:
+        return []
+    registrations = {
+        row.id: row
+        for row in await session.scalars(
+            select(Registration).where(Registration.id.in_({change.registration_id for change in changes}))
+        )
+    }
+    cases = {
+        row.id: row for row in await session.scalars(select(Case).where(Case.id.in_({c.case_id for c in changes})))
+    }
+    return [_news(change, registrations[change.registration_id], cases[change.case_id]) for change in changes]
+
+
+def _news(change: Change, registration: Registration, case: Case) -> NewAlert:
+    counts = change.status is MatchStatus.COUNTED
+    kind = AlertKind.CASE_MATCHED if counts else AlertKind.MATCH_WITHDRAWN
+    patient = registration.patient_id if change.role is MatchRole.PATIENT else None
+    return NewAlert(
+        key=f"{kind.value}:{change.match_id}:{change.turn}",
+        kind=kind,
+        severity=severity_of_match(change.status, case.classification),
+        division=change.division,
+        disease=case.disease,
+        registration_id=change.registration_id,
+        pharmacy_id=registration.pharmacy_id,
+        case_id=change.case_id,
+        match_id=change.match_id,
+        person_id=patient or registration.buyer_id,
+        facts={
+            "case_number": case.case_number,
+            "classification": case.classification.value,
+            "role": change.role.value,
+            "strength": change.strength.value,
+            "buyer_id": registration.buyer_id,
+            "patient_id": registration.patient_id,
+            "purchased_at": registration.purchased_at.isoformat(),
+            "received_at": registration.received_at.isoformat(),
+        },
+    )
