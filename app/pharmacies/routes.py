@@ -61,7 +61,7 @@ async def list_pharmacies(
     return Page(items=[_out(row, said[row.id], china_day(now)) for row in shown], next_cursor=cursor)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={409: {"description": service.PharmacyAlreadyEnrolled.title}})
 async def enrol_pharmacy(body: PharmacyIn, session: Transaction, now: Now, actor: Enroller) -> PharmacyOut:
     """Enrol a pharmacy. A wrong check character in the credit code is a warning in the answer."""
     pharmacy = await service.enrol_pharmacy(session, body, actor=actor, now=now)

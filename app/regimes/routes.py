@@ -33,7 +33,7 @@ async def list_regimes(
     return Page(items=[RegimeOut.model_validate(row) for row in shown], next_cursor=cursor)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={409: {"description": service.RegimeOverlap.title}})
 async def declare_regime(
     body: RegimeIn,
     session: Transaction,
