@@ -89,7 +89,7 @@ def main() -> int:
     with ExitStack() as stack:
         url = os.environ.get("SENTINEL_DATABASE_URL")
         if not url:
-            url = stack.enter_context(running(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+            url = stack.enter_context(running(Path(stack.enter_context(tempfile.TemporaryDirectory())), erase=True))
         return 0 if asyncio.run(measure(url)) >= LEAST_RATIO else 1
 
 

@@ -1,6 +1,7 @@
 """The database: one declarative base, one place where a transaction is committed."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
@@ -60,6 +61,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
+        self.following: set[asyncio.Task[None]] = set()
         self.engine: AsyncEngine = create_async_engine(
             async_url(url),
             pool_size=pool_size,
@@ -78,9 +80,16 @@ class Database:
         async with AsyncSession(self.engine, expire_on_commit=False, autoflush=False) as session:
             yield session
             await session.commit()
+            for action in session.info.get("after_commit", ()):
+                action(self)
 
     async def dispose(self) -> None:
-        """Close all connections."""
+        """Let what follows commits end, within a second, and close all connections."""
+        if self.following:
+            await asyncio.wait(self.following, timeout=1)
+            for task in self.following:
+                task.cancel()
+            await asyncio.gather(*self.following, return_exceptions=True)
         await self.engine.dispose()
 
 
@@ -92,6 +101,7 @@ class BoundDatabase(Database):
 
     def __init__(self, connection: AsyncConnection, url: str) -> None:
         self.url = url
+        self.following = set()
         self.engine = connection.engine
         self._connection = connection
 
@@ -106,6 +116,14 @@ class BoundDatabase(Database):
         ) as session:
             yield session
             await session.commit()
+
+
+def after_commit(session: AsyncSession, action: Callable[[Database], None]) -> None:
+    """Call `action` with the database once the session's transaction has committed; it must be quick and not fail.
+
+    Never called after a rollback, nor for the savepoints of a `BoundDatabase`.
+    """
+    session.info.setdefault("after_commit", []).append(action)
 
 
 async def driver(session: AsyncSession) -> Any:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.clock import Clock
 from app.core.database import Database
+from app.core.errors import AppError
 from app.core.jobs import MAX_ERROR_CHARACTERS, Kind, declared_kinds
 from app.core.schedule import Every
 
@@ -222,12 +223,13 @@ def plain_error(words: str) -> str:
 
 def describe(error: BaseException) -> str:
     """Return an exception's class and code, never its text: PostgreSQL's messages quote rows."""
+    if isinstance(error, AppError):
+        return plain_error(f"{type(error).__name__} {error.code}")
     origin = getattr(error, "orig", None) or error
-    cause = getattr(origin, "__cause__", None)
     words = [type(error).__name__]
-    for source in (error, origin, cause):
-        for attribute in ("code", "sqlstate", "constraint_name"):
+    for source in (origin, getattr(origin, "__cause__", None)):
+        for attribute in ("sqlstate", "constraint_name"):
             value = getattr(source, attribute, None)
-            if isinstance(value, str) and value and value not in words and plain_error(f"x {value}") != "withheld":
+            if isinstance(value, str) and value:
                 words.append(value)
     return plain_error(" ".join(dict.fromkeys(words)))

@@ -2,7 +2,7 @@
 
 `enqueue` writes the row in the caller's transaction, so the fact and its follow-up commit together or not at all.
 `core.handlers` says which code works on a kind, `core.leases` how a worker takes rows and gives them back,
-`core.runner` is the loop. A finished job is deleted; one that failed for good stays as `dead` until somebody calls
+`core.execution` what happens when the work fails, `core.runner` is the loop. A finished job is deleted; one that failed for good stays as `dead` until somebody calls
 `retry_dead`. Payloads hold ids and codes only: identities stay sealed in their own tables.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +20,8 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, driver, text_enum
-
-CHANNEL = "sentinel_jobs"
-"""NOTIFY channel; the payload is the kind. It only wakes workers: a lost notification costs one polling interval."""
+from app.core.database import Base, after_commit, driver, text_enum
+from app.core.wakes import CHANNEL, wake
 
 MAX_JOBS_PER_CALL = 10_000
 MAX_PAYLOAD_BYTES = 65_536
@@ -115,7 +114,7 @@ def declared_kinds() -> Mapping[str, Kind]:
     return dict(_declared)
 
 
-_ENQUEUE = f"""
+_ENQUEUE = """
 WITH added AS (
     INSERT INTO jobs (kind, lane, payload, max_attempts, run_at)
     SELECT $1, new.lane, new.payload::jsonb, $2,
@@ -124,7 +123,7 @@ WITH added AS (
     ORDER BY new.position
     RETURNING id
 )
-SELECT array_agg(id ORDER BY id), CASE WHEN $7::boolean THEN pg_notify('{CHANNEL}', $1)::text END FROM added
+SELECT array_agg(id ORDER BY id) FROM added
 """
 
 
@@ -139,7 +138,7 @@ async def enqueue(
 ) -> list[int]:
     """Write one job per payload in the caller's transaction and return their ids, in the payloads' order.
 
-    One statement for all of them; workers are woken when the transaction commits. `lane` is one for all or one per
+    One statement for all of them; workers are woken once the transaction has committed. `lane` is one for all or one per
     payload. `run_at` is an instant of the *database's* clock (default: at once) to which `delay_seconds` is added.
     UUIDs in a payload are stored as text.
 
@@ -163,8 +162,10 @@ async def enqueue(
         raise JobTooLarge(f"a payload of kind {known.name}")
     connection = await driver(session)
     ids: list[int] = await connection.fetchval(
-        _ENQUEUE, known.name, known.max_attempts, run_at, delay_seconds, bodies, lanes, delay_seconds <= 0
+        _ENQUEUE, known.name, known.max_attempts, run_at, delay_seconds, bodies, lanes
     )
+    if run_at is None and delay_seconds <= 0:
+        after_commit(session, partial(wake, kind=known.name))
     return ids
 
 

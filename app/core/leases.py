@@ -228,15 +228,18 @@ async def settle(session: AsyncSession, ended: Sequence[tuple[Job, Outcome]], *,
 
 
 async def hand_back(session: AsyncSession, jobs: Sequence[Job], *, error: str | None, counted: bool) -> None:
-    """Make jobs that are still held ready for any worker at once, or dead if that was their last attempt.
+    """Make jobs that are still held ready for any worker, or dead if that was their last attempt.
 
-    `counted` is false for work that was never begun: the attempt is then taken off again.
+    `counted` is false for work that is not to blame for being broken off: the attempt is then taken off again, and the
+    job is due as before. Otherwise it waits, 0.1 s the first time and four times as long each time, up to a minute.
     """
     connection = await driver(session)
     await connection.execute(
         """
         UPDATE jobs SET state = CASE WHEN $3 AND attempts >= max_attempts THEN 'dead' ELSE 'ready' END,
                         attempts = attempts - CASE WHEN $3 THEN 0 ELSE 1 END,
+                        run_at = CASE WHEN $3 THEN clock_timestamp()
+                                 + make_interval(secs => least(60, 0.1 * 4 ^ (attempts - 1))::float8) ELSE run_at END,
                         lease_token = NULL, lease_until = NULL, last_error = coalesce($4, last_error)
         WHERE id = ANY($1::bigint[]) AND lease_token = ANY($2::uuid[])
         """,

@@ -18,9 +18,9 @@ from app.core.clock import Clock
 from app.core.database import Database
 from app.core.execution import Execution, Pause, database_error
 from app.core.handlers import External, Job, Outcome, Registry, Transactional, describe
-from app.core.jobs import CHANNEL
 from app.core.log import logger
 from app.core.schedule import tick
+from app.core.wakes import CHANNEL
 
 log = logger("jobs")
 
