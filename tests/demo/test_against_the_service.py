@@ -1,0 +1,139 @@
+"""The simulator's words and truth beside the service's own rules. Only here do the two meet."""
+
+import json
+from collections import Counter, defaultdict
+from datetime import datetime
+
+import pytest
+from pydantic import ValidationError
+
+from app.cases.schemas import CaseIn, ClassificationIn
+from app.core.clock import china_day
+from app.demo import shelf
+from app.demo.papers import Kind
+from app.demo.script import Reclassify, SetRegime, SetRoster, SetStanding
+from app.demo.story import Plan
+from app.people.documents import DocumentType
+from app.people.rules import Presentation, prepare
+from app.people.schemas import PersonIn
+from app.pharmacies.schemas import PharmacyIn, PharmacyPatch, RosterIn
+from app.regimes.schemas import RegimeIn
+from app.registrations.rules import flags_of, is_clue, judge_form, missing_fields, read_people
+from app.registrations.schemas import RegistrationIn
+from tests.catalogue.shipped import resolver
+from tests.demo.stories import SEEDS, actions_of, case_rows, registration_rows, told
+
+REQUIRED = ("name", "document", "phone", "address", "temperature")
+
+
+def read(person: PersonIn, at: datetime) -> Presentation:
+    presentation = prepare(person, china_day(at))
+    assert isinstance(presentation, Presentation), presentation
+    return presentation
+
+
+def strength(one: Presentation, other: Presentation) -> str | None:
+    if one.document and other.document and one.document.comparable == other.document.comparable:
+        return "certain"
+    complete = one.phone and one.name and other.phone and other.name
+    if complete and (one.phone, one.name.comparable) == (other.phone, other.name.comparable):
+        return "strong"
+    return None
+
+
+def marks(shown: Presentation) -> list[str]:
+    return [identifier.comparable for identifier in (shown.document, shown.phone) if identifier is not None]
+
+
+def kept_registrations(story: Plan) -> dict[str, tuple[RegistrationIn, datetime]]:
+    rows = [(at, row.body) for at, row in registration_rows(story) if "created" in row.expected]
+    return {body["client_reference"]: (RegistrationIn.model_validate_json(json.dumps(body)), at) for at, body in rows}
+
+
+def known_cases(story: Plan) -> dict[str, CaseIn]:
+    rows = [row.body for _, row in case_rows(story) if {"created", "updated"} & set(row.expected)]
+    return {body["case_number"]: CaseIn.model_validate_json(json.dumps(body)) for body in rows}
+
+
+def matches_by_the_written_word(story: Plan) -> set[tuple[str, str, str, str]]:
+    by_mark = defaultdict(list)
+    for reference, (row, at) in kept_registrations(story).items():
+        for role, person in (("buyer", row.buyer), ("patient", row.patient)):
+            shown = read(person, at) if person is not None else None
+            for mark in marks(shown) if shown is not None else ():
+                by_mark[mark].append((reference, role, shown, china_day(row.purchased_at)))
+    found = set()
+    for number, case in known_cases(story).items():
+        listed = read(case.person, story.calendar.last_hour)
+        anchor = case.onset_on or (china_day(case.confirmed_at) if case.confirmed_at else None)
+        for reference, role, shown, day in (entry for mark in marks(listed) for entry in by_mark[mark]):
+            how = strength(shown, listed)
+            if how is not None and (anchor is None or -14 <= (day - anchor).days <= 30):
+                found.add((number, reference, role, how))
+    return found
+
+
+BODIES = {
+    Reclassify: ClassificationIn,
+    SetRegime: RegimeIn,
+    SetStanding: PharmacyPatch,
+    SetRoster: RosterIn,
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+class TestTheBodies:
+    def test_are_understood(self, seed: int) -> None:
+        story = told(seed)
+        for body in story.pharmacies:
+            PharmacyIn.model_validate_json(json.dumps(body))
+        for action in actions_of(story):
+            if isinstance(action, Reclassify | SetRegime | SetStanding | SetRoster):
+                BODIES[type(action)].model_validate_json(json.dumps(action.body))
+        for _, row in registration_rows(story):
+            if row.expected != ("invalid",):
+                RegistrationIn.model_validate_json(json.dumps(row.body))
+        for _, row in case_rows(story):
+            CaseIn.model_validate_json(json.dumps(row.body))
+
+    def test_are_refused_where_they_are_malformed(self, seed: int) -> None:
+        for at, row in registration_rows(told(seed)):
+            if row.expected == ("invalid",):
+                try:
+                    registration = RegistrationIn.model_validate_json(json.dumps(row.body))
+                except ValidationError:
+                    continue
+                assert isinstance(read_people(registration, at), list) or judge_form(registration, at)
+
+    def test_match_by_the_written_word_exactly_as_by_who_is_who(self, seed: int) -> None:
+        story = told(seed)
+        assert matches_by_the_written_word(story) == {
+            (match.case_number, match.client_reference, match.role, match.strength) for match in story.truth.matches
+        }
+
+    def test_raise_the_flags_that_the_truth_counts(self, seed: int) -> None:
+        story = told(seed)
+        flags: Counter[str] = Counter()
+        clues = 0
+        for registration, at in kept_registrations(story).values():
+            people = read_people(registration, at)
+            assert not isinstance(people, list), people
+            incomplete = bool(missing_fields(registration, people, REQUIRED))
+            raised = flags_of(registration, at, incomplete=incomplete, suspended=False)
+            assert not judge_form(registration, at)
+            clues += is_clue(raised)
+            flags.update(flag.value for flag in raised)
+        expected = dict(story.truth.flags)
+        assert expected.pop("sold_while_suspended") > 0
+        assert flags == expected
+        assert clues == story.truth.alerts["clue.reported"]
+
+
+class TestTheWords:
+    def test_for_documents_are_the_service_s(self) -> None:
+        assert {kind.value for kind in Kind} == {kind.value for kind in DocumentType}
+
+    @pytest.mark.parametrize("product", [*shelf.LISTED, *shelf.UNLISTED], ids=lambda product: product.name)
+    def test_for_products_are_on_the_list_or_not_as_the_shelf_says(self, product: shelf.Product) -> None:
+        found = resolver("gd37", "sz_plus2").resolve(name=product.name, gtin=shelf.gtin("699000000001"))
+        assert (found.drug_id is not None) is product.listed
