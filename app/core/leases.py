@@ -239,7 +239,7 @@ async def hand_back(session: AsyncSession, jobs: Sequence[Job], *, error: str | 
         UPDATE jobs SET state = CASE WHEN $3 AND attempts >= max_attempts THEN 'dead' ELSE 'ready' END,
                         attempts = attempts - CASE WHEN $3 THEN 0 ELSE 1 END,
                         run_at = CASE WHEN $3 THEN clock_timestamp()
-                                 + make_interval(secs => least(60, 0.1 * 4 ^ (attempts - 1))::float8) ELSE run_at END,
+                                 + make_interval(secs => least(60, 0.1 * 4 ^ least(attempts - 1, 6))::float8) ELSE run_at END,
                         lease_token = NULL, lease_until = NULL, last_error = coalesce($4, last_error)
         WHERE id = ANY($1::bigint[]) AND lease_token = ANY($2::uuid[])
         """,
