@@ -13,6 +13,7 @@ from app.core import batches, health
 from app.core.errors import AppError
 from app.core.http import Services, render
 from app.core.middleware import RequestEnvelope
+from app.histories import routes as histories
 from app.matching import routes as matching
 from app.pharmacies import routes as pharmacies
 from app.regimes import routes as regimes
@@ -33,6 +34,7 @@ ROUTERS = (
     matching.router,
     rewards.router,
     alerts.router,
+    histories.router,
     reward_routes.router,
     audit_routes.router,
 )
