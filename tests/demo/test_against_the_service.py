@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter, defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pytest
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from app.demo import shelf
 from app.demo.papers import Kind
 from app.demo.script import Reclassify, SetRegime, SetRoster, SetStanding
 from app.demo.story import Plan
+from app.demo.truth import Terms, find_matches, result_of
 from app.people.documents import DocumentType
 from app.people.rules import Presentation, prepare
 from app.people.schemas import PersonIn
@@ -20,6 +22,9 @@ from app.pharmacies.schemas import PharmacyIn, PharmacyPatch, RosterIn
 from app.regimes.schemas import RegimeIn
 from app.registrations.rules import flags_of, is_clue, judge_form, missing_fields, read_people
 from app.registrations.schemas import RegistrationIn
+from app.rewards.criteria import Facts as RewardFacts
+from app.rewards.criteria import Policy
+from app.rewards.rules import decide
 from tests.catalogue.shipped import resolver
 from tests.demo.stories import SEEDS, actions_of, case_rows, registration_rows, told
 
@@ -127,6 +132,69 @@ class TestTheBodies:
         assert expected.pop("sold_while_suspended") > 0
         assert flags == expected
         assert clues == story.truth.alerts["clue.reported"]
+
+
+def reward_facts(story: Plan) -> list[RewardFacts]:
+    """What the reward rules would be told, from the simulator's knowledge; received late in the first minutes of the hour."""
+    facts = story.facts
+    kept = [slip for slip in facts.slips if result_of(facts, slip) == "created"]
+    return [
+        RewardFacts(
+            case_id=_id(case.number),
+            pharmacy_id=_id(match.pharmacy),
+            registration_id=_id(slip.reference),
+            division="440304",
+            classification=case.classification,
+            confirmed_at=case.confirmed_at,
+            strength=match.strength,
+            match_status=match.status,
+            had_listed_drug=shelf.has_listed(slip.purchase.basket),
+            purchased_at=slip.purchase.at,
+            received_at=slip.sent_at + timedelta(minutes=4),
+            complete_at_first=slip.purchase.is_complete(),
+            standing="suspended"
+            if facts.stage.is_suspended(match.pharmacy, facts.calendar.day_of(slip.purchase.at))
+            else "active",
+            buyer_on_roster=slip.purchase.buyer.resident in facts.rosters.get(match.pharmacy, ()),
+            identity_amended=False,
+        )
+        for match, case, slip in find_matches(facts, kept)
+    ]
+
+
+def _id(sign: object) -> UUID:
+    return uuid5(NAMESPACE_URL, str(sign))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+class TestTheDecisions:
+    def test_are_those_of_the_reward_rules(self, seed: int) -> None:
+        story = told(seed)
+        found = reward_facts(story)
+        policies = dict.fromkeys((fact.case_id for fact in found), Policy())
+        verdicts = {key: verdict.first_unmet for key, verdict in decide(found, policies, {}).items()}
+        # Officials' acts aside: what was paid and reversed would not be proposed again.
+        assert {key: verdicts[key] for key in verdicts if key not in reversed_keys(story)} == {
+            (_id(decision.case_number), _id(decision.pharmacy)): decision.first_unmet
+            for decision in story.truth.decisions
+            if decision.status != "reversed"
+        }
+
+    def test_are_paid_by_the_same_terms(self, seed: int) -> None:
+        policy, terms = Policy(), Terms()
+        assert (policy.amount, policy.currency, policy.cap_per_month, policy.window_days) == (
+            terms.amount,
+            terms.currency,
+            terms.rewards_per_month,
+            terms.window_days,
+        )
+        assert timedelta(hours=policy.on_time_hours) == terms.on_time
+        assert told(seed).truth.amounts_by_status()["not_eligible"] == 0
+
+
+def reversed_keys(story: Plan) -> set[tuple[UUID, UUID]]:
+    taken_back = [decision for decision in story.truth.decisions if decision.status == "reversed"]
+    return {(_id(decision.case_number), _id(decision.pharmacy)) for decision in taken_back}
 
 
 class TestTheWords:
