@@ -48,7 +48,8 @@ async def _read_request(reader: asyncio.StreamReader) -> Received:
 
 
 @asynccontextmanager
-async def _listening(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
+async def receiving(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
+    """Listen on the loopback and treat every request as `behaviour` does."""
     receiver = Receiver()
     handlers: set[asyncio.Task[None]] = set()
 
@@ -77,7 +78,9 @@ async def _listening(behaviour: Behaviour, tls: ssl.SSLContext | None = None) ->
         await asyncio.gather(*handlers, return_exceptions=True)
 
 
-def _answering(status: str, body: bytes = b"", headers: str = "") -> Behaviour:
+def answering_with(status: str, body: bytes = b"", headers: str = "") -> Behaviour:
+    """The behaviour of a subscriber that answers at once."""
+
     async def answer(_request: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body)
 
@@ -87,13 +90,13 @@ def _answering(status: str, body: bytes = b"", headers: str = "") -> Behaviour:
 @pytest.fixture
 def listening() -> Callable[..., AbstractAsyncContextManager[Receiver]]:
     """Open a receiver: `async with listening(behaviour) as receiver`."""
-    return _listening
+    return receiving
 
 
 @pytest.fixture
 def answering() -> Callable[..., Behaviour]:
     """The behaviour of a subscriber that answers at once: `answering("200 OK", b"body", "Name: value\\r\\n")`."""
-    return _answering
+    return answering_with
 
 
 @pytest.fixture
