@@ -48,7 +48,7 @@ class SenderLimits:
     answer_bytes: int = 16 * 1024
     """Read of an answer's body; what follows is cut off with the connection."""
     connections: int = 100
-    connections_per_host: int = 8
+    connections_per_host: int = 16
     busy_seconds: float = 30.0
     """How long an event waits for one of a host's connections before it is put off."""
     idle_seconds: float = 4.0

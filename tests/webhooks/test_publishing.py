@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from app.auth.rules import Actor
 from app.core.database import Database
 from app.core.sealing import Keyring
-from app.webhooks.models import Delivery, Event
+from app.webhooks.models import Delivery, Event, Subscription
 from app.webhooks.publishing import publish
 from app.webhooks.queries import list_events
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU
@@ -68,6 +68,16 @@ class TestAnEvent:
                 text("UPDATE subscriptions SET deleted_at = now() WHERE id = :id"), {"id": deleted.subscription.id}
             )
             await publish(session, [an_event()], keyring=keyring)
+        assert await recipients(database) == []
+
+    @pytest.mark.parametrize("divisions", [[], ["44"]])
+    async def test_stays_within_its_owners_division_whatever_the_row_asks_for(
+        self, database: Database, epidemiologist: Actor, keyring: Keyring, divisions: list[str]
+    ) -> None:
+        await subscribe(database, epidemiologist, keyring)
+        async with database.transaction() as session:
+            await session.execute(update(Subscription).values(divisions=divisions))
+            await publish(session, [an_event(division=LUOHU)], keyring=keyring)
         assert await recipients(database) == []
 
     async def test_reaches_the_whole_country_only_where_the_owner_is_of_the_whole_country(

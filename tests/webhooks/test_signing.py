@@ -1,5 +1,6 @@
 """Signing: the vectors of the specification's own test suites, and what must hold for any message."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,17 @@ class TestASignature:
         headers = signed_headers([secret], message_id="m", timestamp=NOW, body=body + b"x")
         with pytest.raises(SignatureRefused):
             verify([secret], headers, (body + b"x")[: min(keep, len(body))], now=NOW)
+
+    def test_has_one_spelling_only(self) -> None:
+        key = new_private_key()
+        headers = signed_headers([key], message_id="m", timestamp=NOW, body=b"{}")
+        spelled = headers[SIGNATURE_HEADER]
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        # The last character before the padding holds four spare bits: the next letter decodes to the same bytes.
+        other = spelled[:-3] + alphabet[alphabet.index(spelled[-3]) + 1] + "=="
+        assert base64.b64decode(other[4:]) == base64.b64decode(spelled[4:])
+        with pytest.raises(SignatureRefused):
+            verify([key], {**headers, SIGNATURE_HEADER: other}, b"{}", now=NOW)
 
     def test_needs_a_secret(self) -> None:
         with pytest.raises(ValueError, match="at least one"):
