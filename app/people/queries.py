@@ -20,20 +20,23 @@ from app.people.rules import Identity, decode
 
 TABLE = Person.__tablename__
 
-_MEMBERS = """
-    WITH asked AS (SELECT id, document_hash, phone_hash, name_hash, created_at FROM people WHERE id = ANY($1::uuid[])),
-    member AS (
-        SELECT asked.id AS asked_id, p.id, p.created_at
-        FROM asked JOIN people p ON p.document_hash = asked.document_hash
-        UNION ALL
-        SELECT asked.id, p.id, p.created_at
-        FROM asked JOIN people p ON p.phone_hash = asked.phone_hash AND p.name_hash = asked.name_hash
-        WHERE asked.document_hash IS NULL AND p.document_hash IS NULL
-        UNION ALL
-        SELECT id, id, created_at
-        FROM asked WHERE document_hash IS NULL AND (phone_hash IS NULL OR name_hash IS NULL)
+# One row for each buyer, with all ids that were asked for: a person with thousands of presentations stays one row.
+_BUYERS = """
+    WITH asked AS (SELECT id, document_hash, phone_hash, name_hash FROM people WHERE id = ANY($1::uuid[]))
+    SELECT array_agg(asked.id) AS asked, (
+        SELECT array_agg(p.id ORDER BY p.created_at, p.id) FROM people p WHERE p.document_hash = asked.document_hash
+    ) AS presentations
+    FROM asked WHERE document_hash IS NOT NULL GROUP BY asked.document_hash
+    UNION ALL
+    SELECT array_agg(asked.id), (
+        SELECT array_agg(p.id ORDER BY p.created_at, p.id) FROM people p
+        WHERE p.phone_hash = asked.phone_hash AND p.name_hash = asked.name_hash AND p.document_hash IS NULL
     )
-    SELECT asked_id, array_agg(id ORDER BY created_at, id) AS presentations FROM member GROUP BY asked_id
+    FROM asked
+    WHERE document_hash IS NULL AND phone_hash IS NOT NULL AND name_hash IS NOT NULL
+    GROUP BY asked.phone_hash, asked.name_hash
+    UNION ALL
+    SELECT ARRAY[id], ARRAY[id] FROM asked WHERE document_hash IS NULL AND (phone_hash IS NULL OR name_hash IS NULL)
 """
 
 # Ids are in order of time, so these two stand at the ends of the primary key: no scan, however large the table.
@@ -95,8 +98,11 @@ async def buyers_of(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, 
     and the same name. One with neither is a buyer of its own.
     """
     connection = await driver(session)
-    rows = await connection.fetch(_MEMBERS, list(ids))
-    return {row["asked_id"]: Buyer(row["presentations"][0], tuple(row["presentations"])) for row in rows}
+    buyers: dict[UUID, Buyer] = {}
+    for row in await connection.fetch(_BUYERS, list(ids)):
+        presentations = tuple(row["presentations"])
+        buyers |= dict.fromkeys(row["asked"], Buyer(presentations[0], presentations))
+    return buyers
 
 
 async def check_index_key(session: AsyncSession, keyring: Keyring) -> None:

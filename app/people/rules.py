@@ -3,9 +3,11 @@
 Pure and on the hot path: a batch of ten thousand rows passes through `prepare` once, or twice with patients.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import date
 
+from app.people.characters import compact
 from app.people.documents import Document, DocumentType, comparable, normalise_document
 from app.people.findings import Notice, Problem
 from app.people.names import Name, fold, normalise_name
@@ -16,6 +18,8 @@ REASON_NOT_KEPT = Notice(
     "/document_missing_reason", "document_missing_reason_not_kept", "There is a document, so the reason is not kept"
 )
 NAME_COUNTS_AS_MISSING = Notice("/name", "name_empty", "The name has no letter in it, so it counts as missing")
+
+_TELLING_NAME_BYTES = 5  # two Han characters, or five Latin letters
 
 _KINDS = (None, *(kind.value for kind in DocumentType))
 
@@ -199,6 +203,26 @@ def reveal(identity: Identity) -> RevealedOut:
         phone=identity.phone,
         address=address,
     )
+
+
+def tells_identity(text: str, identity: Identity) -> bool:
+    """Return whether a free text, such as a reason that is kept in plain, names this person.
+
+    It does if it holds the document number (of a resident also in the old form), the phone without its country code, or
+    the name, however digits are grouped and letters written.
+    """
+    run = compact(text).upper()
+    number, phone, name = identity.document_number, identity.phone, identity.name_comparable
+    told = [] if number is None else [number]
+    if number is not None and identity.document_type is DocumentType.RESIDENT_ID:
+        told.append(number[:6] + number[8:17])
+    if phone is not None:
+        told.append(phone.removeprefix("+86").removeprefix("+"))
+    if any(value in run for value in told):
+        return True
+    # One character, or a name like Li, stands in many an innocent sentence.
+    is_telling = name is not None and len(name.encode()) >= _TELLING_NAME_BYTES
+    return name is not None and is_telling and compact(name) in fold(compact(unicodedata.normalize("NFKC", text)))
 
 
 def _is_blank(text: str) -> bool:

@@ -1,0 +1,81 @@
+"""The epidemiologist's door to one person's past."""
+
+from datetime import datetime
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from app.auth.guards import requires
+from app.auth.rules import Actor, Permission
+from app.core.http import Keys, Now, Transaction
+from app.core.pagination import Paging, page_of
+from app.histories import service
+from app.histories.schemas import BuyerSearchIn, BuyersOut, HistoryPage, PurposeIn, RevealOut
+
+router = APIRouter(prefix="/v1/buyers", tags=["buyers"])
+
+Searcher = Annotated[Actor, Depends(requires(Permission.SEARCH_BUYERS))]
+Revealer = Annotated[Actor, Depends(requires(Permission.REVEAL_BUYERS))]
+
+
+@router.post("/search")
+async def search_buyers(
+    search: BuyerSearchIn, session: Transaction, actor: Searcher, now: Now, keyring: Keys
+) -> BuyersOut:
+    """Find buyers by document, phone or name (all that are given must hold), without identities.
+
+    In the body, so that no identity stands in a URL. Finds those who were registered, as buyer or patient, or listed as a case in
+    your division. The search is written to the audit trail with its purpose, not with what was searched for. 422
+    `purpose_contains_identity` where the purpose would give that away.
+    """
+    return await service.search_buyers(session, search, actor=actor, now=now, keyring=keyring)
+
+
+@router.get("/{buyer_id}/history")
+async def read_buyer_history(
+    buyer_id: UUID,
+    session: Transaction,
+    actor: Searcher,
+    now: Now,
+    paging: Paging,
+    request: Request,
+    response: Response,
+) -> HistoryPage:
+    """Show a person's purchases in time order, as buyer and as patient, with pharmacies and matches, without identities.
+
+    Any `buyer_id`, `patient_id` or `person_id` of the person leads here. Only what was registered in your division. The look is
+    written to the audit trail.
+    """
+    after = cast("tuple[datetime, UUID] | None", paging.after_key(_instant, UUID))
+    history = await service.read_history(session, buyer_id, actor=actor, now=now, limit=paging.limit + 1, after=after)
+    items, cursor = page_of(
+        history.purchases, paging, lambda row: (row.purchased_at, row.registration_id), request, response
+    )
+    return HistoryPage(id=history.buyer_id, items=list(items), next_cursor=cursor)
+
+
+@router.post("/{buyer_id}/reveal")
+async def reveal_buyer(
+    buyer_id: UUID,
+    asked: PurposeIn,
+    session: Transaction,
+    actor: Revealer,
+    now: Now,
+    keyring: Keys,
+    response: Response,
+) -> RevealOut:
+    """Reveal a person's names, documents, phones and addresses, for a stated purpose.
+
+    Shows what was presented in your division. Who revealed whom and why is written to the audit trail.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    return await service.reveal_buyer(session, buyer_id, asked.purpose, actor=actor, now=now, keyring=keyring)
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    # A purchase lies between these years; others, and times without an offset, are not from a cursor of ours.
+    if instant.tzinfo is None or not 1900 <= instant.year <= 2200:
+        raise ValueError("not the time of a purchase")
+    return instant

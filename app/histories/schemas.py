@@ -1,0 +1,120 @@
+"""What is asked about a buyer, and what is told."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import Field
+
+from app.core.schemas import Model, Out, Reason, ShortText
+from app.matching.models import MatchRole, MatchStatus, Strength
+from app.people.documents import DocumentType
+from app.people.schemas import DocumentIn, RevealedOut
+from app.registrations.models import Flag
+
+
+class PurposeIn(Model):
+    """Why somebody looks. Kept in the audit trail, in plain text."""
+
+    purpose: Reason = Field(
+        description="Kept in the audit trail; must not name the person whom it is about",
+        examples=["contact tracing of case 2026-0217-001"],
+    )
+
+
+class BuyerSearchIn(PurposeIn):
+    """Whom to look for. What is given must all hold for a buyer; at least one of the three must be given."""
+
+    document: DocumentIn | None = None
+    phone: ShortText | None = Field(default=None, examples=["13800138000"])
+    name: ShortText | None = Field(default=None, examples=["王小明"])
+
+
+class SearchField(StrEnum):
+    """By what a buyer was found."""
+
+    DOCUMENT = "document"
+    PHONE = "phone"
+    NAME = "name"
+
+
+class BuyerOut(Out):
+    """A buyer without identity. Counts and times are of what lies in your division."""
+
+    id: UUID
+    presentations: int
+    document_type: DocumentType | None
+    registrations: int
+    first_purchase_at: datetime | None
+    last_purchase_at: datetime | None
+    matched_fields: list[SearchField]
+
+
+class BuyersOut(Out):
+    """Buyers found, the most recent purchase first; `truncated` says that there are more."""
+
+    items: list[BuyerOut]
+    truncated: bool
+
+
+class SiteOut(Out):
+    """Where a purchase was made; `division` is the pharmacy's at the time of receipt."""
+
+    id: UUID
+    name: str
+    division: str
+
+
+class BoughtOut(Out):
+    """A listed drug that was bought."""
+
+    line: int
+    drug_id: UUID
+    drug: str
+    quantity: int
+
+
+class MatchedOut(Out):
+    """A case that the person is held to be, in this purchase."""
+
+    id: UUID
+    case_id: UUID
+    role: MatchRole
+    strength: Strength
+    status: MatchStatus
+
+
+class PurchaseOut(Out):
+    """One purchase by or for the person; `roles` says as whom. Matches of the other person in it are left out."""
+
+    registration_id: UUID
+    purchased_at: datetime
+    received_at: datetime
+    roles: list[MatchRole]
+    pharmacy: SiteOut
+    items: list[BoughtOut]
+    flags: list[Flag]
+    matches: list[MatchedOut]
+
+
+class HistoryPage(Out):
+    """One page of a person's purchases in time order. `id` is the buyer's, whichever presentation was asked for."""
+
+    id: UUID
+    items: list[PurchaseOut]
+    next_cursor: str | None
+
+
+class PresentationOut(RevealedOut):
+    """What was presented, and when for the first time."""
+
+    id: UUID
+    presented_at: datetime
+
+
+class RevealOut(Out):
+    """A person's presentations in plain text, the newest first; `truncated` says that there are older ones."""
+
+    id: UUID
+    presentations: list[PresentationOut]
+    truncated: bool
