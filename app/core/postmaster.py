@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.core.cluster import HOST, ROLE, Cluster
-from app.core.postgres_programs import EmbeddedPostgresError
+from app.core.postgres_programs import SYNC_METHOD, EmbeddedPostgresError
 
 if sys.platform != "win32":
     import fcntl
@@ -36,6 +36,7 @@ SERVER_OPTIONS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
+    "recovery_init_sync_method": SYNC_METHOD,
     "max_connections": "100",
     "shared_buffers": "128MB",
     "timezone": "UTC",
@@ -92,10 +93,10 @@ class Postmaster:
                     launches += 1
                     silent_since = time.monotonic()
             if self.alive():
-                answer = _answer(self.cluster.port)
-                if answer == "ready" and self._says_ready():
+                status = self._status()
+                if status == "ready" and _answers(self.cluster.port):
                     return
-                if answer == "starting":  # after a crash it replays its log first, which takes what it takes
+                if status == "starting":  # after a crash it replays its log first, which takes what it takes
                     deadline = time.monotonic() + PATIENCE_SECONDS
             elif self._postmaster() is not None and time.monotonic() - silent_since > LEFTOVER_SECONDS:
                 self._kill_leftovers()  # a server on its way up has no file yet, or is alive: this one is dead
@@ -159,9 +160,9 @@ class Postmaster:
         except (IndexError, ValueError):  # not there, or being written this moment
             return None
 
-    def _says_ready(self) -> bool:
-        lines = self._pid_file()
-        return len(lines) > 7 and lines[7].strip() == "ready"
+    def _status(self) -> str:
+        """Return what the server says of itself: `starting`, `ready`, `stopping`, or nothing yet."""
+        return "".join(self._pid_file()[7:8]).strip()
 
     def _pid_file(self) -> list[str]:
         if not self.cluster.exists:
@@ -219,15 +220,13 @@ def _send(pid: int, sign: signal.Signals) -> None:
         return
 
 
-def _answer(port: int) -> str:
-    """Ask to log in and look at the first answer: `ready` (asked for a password), `starting`, or `silent`."""
+def _answers(port: int) -> bool:
+    """Ask to log in, and return whether the server would go on with that."""
     words = f"user\0{ROLE}\0database\0{ROLE}\0\0".encode()
     try:
         with socket.create_connection((HOST, port), timeout=2) as connection:
             connection.sendall(struct.pack("!II", len(words) + 8, 3 << 16) + words)
             answer = connection.recv(512)
     except OSError:
-        return "silent"
-    if not answer:
-        return "silent"
-    return "starting" if b"C57P03\0" in answer else "ready"
+        return False
+    return answer != b"" and b"C57P03\0" not in answer  # cannot_connect_now: it repairs itself after a crash
