@@ -1,5 +1,8 @@
 """The application: the chapters' routers around the services that it was built with."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -46,7 +49,10 @@ BODY_LIMITS = {registrations.BATCH_PATH: batches.MAX_BYTES, cases.BATCH_PATH: ba
 VERSION = "0.1.0"
 
 
-def create_app(services: Services) -> FastAPI:
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastAPI:
     """Build the application around a database, a clock and a keyring.
 
     The clock is an argument and nothing else can replace it: no setting, header or route reaches it.
@@ -56,6 +62,7 @@ def create_app(services: Services) -> FastAPI:
         version=VERSION,
         generate_unique_id_function=_operation_id,
         strict_content_type=True,
+        lifespan=lifespan,
     )
     services.parts[Intake] = Intake(services.database, services.clock, services.keyring)
     app.state.services = services

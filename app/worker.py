@@ -6,19 +6,43 @@ the process is told to stop. Any number of workers may run, beside the API or al
 
 import asyncio
 import signal
+from collections.abc import Sequence
+from datetime import datetime
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.audit.service import chain_entries
 from app.core.clock import Clock
 from app.core.database import Database
-from app.core.handlers import Registry
+from app.core.handlers import Job, Registry
+from app.core.jobs import declare
 from app.core.runner import Pace, Runner
+from app.core.sealing import Keyring
+from app.flow import Flow
+from app.webhooks import jobs as deliveries
+from app.webhooks.sender import Sender
 
 CONNECTIONS = 16
 """Connections that one worker needs at most: a transaction for each loop, the look-out, the heartbeat, the listener."""
 
 
-def handlers() -> Registry:
-    """Return every handler and schedule of the service; each chapter's line stands here."""
-    return Registry()
+CHAIN = declare("audit.due")
+"""Chaining the audit trail; comes round by the clock."""
+CHAIN_SECONDS = 10
+
+
+def handlers(keyring: Keyring, sender: Sender) -> Registry:
+    """Return every handler and schedule of the service."""
+    registry = Registry()
+    Flow(keyring).register(registry)
+    deliveries.register(registry, keyring=keyring, sender=sender)
+
+    async def chain(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
+        await chain_entries(session, keyring=keyring)
+
+    registry.transactional(CHAIN, chain)
+    registry.every(CHAIN_SECONDS, "chain-audit-trail", CHAIN)
+    return registry
 
 
 async def run_worker(

@@ -1,0 +1,197 @@
+"""The command `sentinel`."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import importing, serving
+from app.auth import service as auth
+from app.auth.rules import SYSTEM, Role
+from app.core.clock import SystemClock
+from app.core.database import Database
+from app.core.embedded import EmbeddedPostgresError
+from app.core.errors import AppError, NotFound
+from app.core.log import configure
+from app.core.sealing import Keyring, KeyringInvalid
+from app.core.settings import Settings, load_settings
+from app.divisions.service import require_known
+from app.main import VERSION
+from app.pharmacies.queries import PHARMACIES
+
+WORKER_COMMAND = (sys.executable, "-m", "app", "worker", "--with-parent")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="sentinel")
+def cli() -> None:
+    """Pharmacy Sentinel: a city's pharmacies are the first to notice an outbreak.
+
+    Settings are environment variables SENTINEL_…; without SENTINEL_DATABASE_URL an embedded PostgreSQL is started.
+    """
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="API processes.")
+@click.option("--no-worker", is_flag=True, help="Do not start a background worker beside the API.")
+def serve(host: str, port: int, workers: int, no_worker: bool) -> None:
+    """Serve the API, with one background worker unless --no-worker."""
+    settings = _settings()
+    with serving.place_of(settings) as place:
+        if place.is_embedded:  # nobody else has a hand in it, so it is kept up to date without being asked
+            asyncio.run(serving.prepare_database(place.url, SystemClock()))
+        asyncio.run(serving.require_schema(place.url))
+        with nullcontext() if no_worker else serving.worker_beside(WORKER_COMMAND):
+            serving.listen("app.serving:create", host=host, port=port, processes=workers)
+
+
+@cli.command()
+@click.option("--with-parent", is_flag=True, hidden=True)
+def worker(with_parent: bool) -> None:
+    """Be a background worker; any number may run."""
+    if with_parent:
+        serving.follow_parent()
+    asyncio.run(serving.work(_settings(), SystemClock()))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the schema up to date, and load the divisions and drug lists that ship with the package."""
+    with serving.place_of(_settings()) as place:
+        asyncio.run(serving.prepare_database(place.url, SystemClock()))
+    click.echo("The schema is up to date.", err=True)
+
+
+@cli.group()
+def keys() -> None:
+    """Tokens for tills and people; keys that seal identities."""
+
+
+@keys.command("create")
+@click.option("--role", required=True, type=click.Choice([role for role in Role if role is not Role.SYSTEM]))
+@click.option(
+    "--pharmacy", "pharmacies", type=click.UUID, multiple=True, help="For the role pharmacy; repeat it for a chain."
+)
+@click.option("--division", help="The division that the account sees, with those below it; all of them if left out.")
+@click.option("--name", help="Who it is for. The same name, role and division is the same account.")
+def create_key(role: str, pharmacies: tuple[UUID, ...], division: str | None, name: str | None) -> None:
+    """Make a token and print it, once, alone on stdout."""
+    wanted = Role(role)
+    if (wanted is Role.PHARMACY) != bool(pharmacies):
+        raise click.UsageError("--pharmacy goes with the role pharmacy, and that role with --pharmacy.")
+
+    async def create(session: AsyncSession, _: Keyring) -> auth.NewKey:
+        known = await PHARMACIES.get(session)
+        if not known.keys() >= set(pharmacies):
+            raise NotFound("There is no such pharmacy")
+        if division is not None:
+            await require_known(session, division)
+        return await auth.create_key(
+            session,
+            actor=SYSTEM,
+            now=SystemClock().now(),
+            role=wanted,
+            name=name or wanted.value,
+            division=division,
+            pharmacy_ids=pharmacies,
+        )
+
+    made = _transact(create)
+    click.echo(f"key {made.id} of account {made.account_id}", err=True)
+    click.echo(made.token)
+
+
+@keys.command("revoke")
+@click.argument("key_id", type=click.UUID)
+def revoke_key(key_id: UUID) -> None:
+    """Make a token useless, by the id that was printed with it."""
+
+    async def revoke(session: AsyncSession, _: Keyring) -> None:
+        await auth.revoke_key(session, key_id, actor=SYSTEM, now=SystemClock().now())
+
+    _transact(revoke)
+
+
+@keys.command("sealing")
+@click.option(
+    "--id", "identifier", default=1, show_default=True, type=click.IntRange(1, 32767), help="Higher than all before."
+)
+def sealing_key(identifier: int) -> None:
+    """Print a new master key, as SENTINEL_SEALING_KEYS takes it. Keep it: without it no identity can be read again."""
+    click.echo(Keyring.generate(identifier).notation())
+
+
+@cli.command("import")
+@click.argument("kind", type=click.Choice(list(importing.KINDS)))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_file(kind: str, file: Path) -> None:
+    """Import a CSV file of divisions, drug lists, pharmacies or cases; the same rules as the API.
+
+    Good rows are kept whatever the bad ones do. Ends with status 1 if a row was refused, and says which and why.
+    """
+    lines = importing.read_lines(file)
+    with click.progressbar(lines, label=f"{kind}: {file.name}", file=sys.stderr) as bar:
+
+        async def load(session: AsyncSession, keyring: Keyring) -> importing.Report:
+            return await importing.KINDS[kind](session, bar, SystemClock().now(), keyring)
+
+        report = _transact(load)
+    click.echo(", ".join(f"{count} {what}" for what, count in report.counts.items()), err=True)
+    for note in report.notes:
+        click.echo(note, err=True)
+    for complaint in report.errors:
+        click.echo(complaint, err=True)
+    if report.errors:
+        sys.exit(1)
+
+
+def _transact(verb: Callable[[AsyncSession, Keyring], Any]) -> Any:
+    """Run one verb in one transaction of the database that the settings name."""
+
+    async def run(place: serving.Place) -> Any:
+        if place.is_embedded:
+            await serving.prepare_database(place.url, SystemClock())
+        await serving.require_schema(place.url)
+        database = Database(place.url)
+        try:
+            async with database.transaction() as session:
+                return await verb(session, place.keyring)
+        finally:
+            await database.dispose()
+
+    with serving.place_of(_settings()) as place:
+        return asyncio.run(run(place))
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    configure(settings.log_level)
+    return settings
+
+
+def _sentences(error: AppError) -> Iterable[str]:
+    yield error.detail or error.title
+    for item in error.errors:
+        yield f"{item.pointer or '/'}: {item.detail} ({item.code})"
+
+
+def main() -> None:
+    """Run the command line; what an operator can mend is told in a sentence, not in a traceback."""
+    try:
+        cli(standalone_mode=True)
+    except (serving.NotReady, EmbeddedPostgresError, KeyringInvalid) as error:
+        sys.exit(f"sentinel: {error}")
+    except AppError as error:
+        sys.exit("sentinel: " + "\n  ".join(_sentences(error)))
+    except ValidationError as error:
+        settings = ", ".join(f"SENTINEL_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        sys.exit(f"sentinel: {settings}")
