@@ -21,18 +21,18 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.alerts.models import AlertKind, Severity
-from app.alerts.rules import severity_of_match
+from app.alerts.rules import AlertKind, Severity, severity_of_match
 from app.alerts.service import NewAlert, raise_alerts
 from app.cases.models import Case
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
 from app.core.sealing import Keyring
-from app.matching.models import MatchRole, MatchStatus
 from app.matching.queries import cases_with_matches
+from app.matching.rules import MatchRole, MatchStatus
 from app.matching.service import Change, rematch
-from app.registrations.models import Flag, Registration
+from app.registrations.models import Registration
 from app.registrations.rules import is_clue
+from app.registrations.schemas import Flag
 from app.registrations.service import RECORDED as REGISTRATIONS_RECORDED
 from app.rewards.service import evaluate_cases
 

@@ -1,50 +1,17 @@
 """Alerts, and what became of each."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import DateTime, ForeignKey, Index, SmallInteger, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.alerts.rules import AlertKind, AlertState, Severity
 from app.cases.models import Case
 from app.core.database import Base, text_enum
 from app.matching.models import Match
 from app.pharmacies.models import Pharmacy
 from app.registrations.models import Registration
-
-
-class AlertKind(StrEnum):
-    """What an alert is about."""
-
-    CASE_MATCHED = "case.matched"
-    CLUE_REPORTED = "clue.reported"
-    MATCH_WITHDRAWN = "match.withdrawn"
-
-
-class Severity(StrEnum):
-    """How much depends on an answer."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
-class AlertState(StrEnum):
-    """Where an alert stands."""
-
-    RAISED = "raised"
-    ACKNOWLEDGED = "acknowledged"
-    CLOSED = "closed"
-
-
-ALLOWED: Mapping[AlertState, frozenset[AlertState]] = {
-    AlertState.RAISED: frozenset({AlertState.ACKNOWLEDGED, AlertState.CLOSED}),
-    AlertState.ACKNOWLEDGED: frozenset({AlertState.CLOSED}),
-    AlertState.CLOSED: frozenset(),
-}
-"""Which state may follow which."""
 
 
 class Alert(Base):

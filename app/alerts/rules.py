@@ -2,11 +2,44 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 
-from app.alerts.models import AlertKind, Severity
-from app.cases.models import Classification
-from app.matching.models import MatchStatus
+from app.cases.rules import Classification
+from app.matching.rules import MatchStatus
 from app.webhooks.kinds import EventKind, declare
+
+
+class AlertKind(StrEnum):
+    """What an alert is about."""
+
+    CASE_MATCHED = "case.matched"
+    CLUE_REPORTED = "clue.reported"
+    MATCH_WITHDRAWN = "match.withdrawn"
+
+
+class Severity(StrEnum):
+    """How much depends on an answer."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlertState(StrEnum):
+    """Where an alert stands."""
+
+    RAISED = "raised"
+    ACKNOWLEDGED = "acknowledged"
+    CLOSED = "closed"
+
+
+ALLOWED: Mapping[AlertState, frozenset[AlertState]] = {
+    AlertState.RAISED: frozenset({AlertState.ACKNOWLEDGED, AlertState.CLOSED}),
+    AlertState.ACKNOWLEDGED: frozenset({AlertState.CLOSED}),
+    AlertState.CLOSED: frozenset(),
+}
+"""Which state may follow which."""
+
 
 EVENTS: Mapping[AlertKind, EventKind] = {
     AlertKind.CASE_MATCHED: declare(

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.alerts.models import AlertKind, AlertState, Severity
+from app.alerts.rules import AlertKind, AlertState, Severity
 from app.core.schemas import Code, DivisionCode, Model, Out, Reason
 
 

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.alerts.models import ALLOWED, Alert, AlertKind, AlertState, AlertTransition, Severity
+from app.alerts.models import Alert, AlertTransition
 from app.alerts.queries import get_alert
-from app.alerts.rules import EVENTS, deadline_after
+from app.alerts.rules import ALLOWED, EVENTS, AlertKind, AlertState, Severity, deadline_after
 from app.audit import service as audit
 from app.auth.rules import Actor
 from app.core.database import driver

@@ -1,25 +1,15 @@
 """Cases and how they were classified."""
 
 from datetime import date, datetime
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.cases.rules import Classification
 from app.core.database import Base, text_enum
 from app.divisions.models import Division
 from app.people.models import Person
-
-
-class Classification(StrEnum):
-    """How sure the authority is."""
-
-    SUSPECTED = "suspected"
-    PROBABLE = "probable"
-    CONFIRMED = "confirmed"
-    DISCARDED = "discarded"
-    """Not a case after all; may become one again."""
 
 
 class Case(Base):

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cases.models import Case, CaseClassification, Classification
+from app.cases.models import Case, CaseClassification
+from app.cases.rules import Classification
 from app.cases.schemas import CaseFilter, CaseOut, ClassificationOut
 from app.core.database import driver
 from app.core.errors import NotFound

@@ -12,10 +12,11 @@ from app.cases import queries, service
 from app.cases.schemas import CaseBatchAnswer, CaseFilter, CaseIn, CaseOut, ClassificationIn
 from app.cases.service import CaseConflict, CaseWouldDowngrade, Outcome, Recorded
 from app.core import batches
-from app.core.batches import RowResult, Unreadable
+from app.core.batches import Unreadable
 from app.core.errors import AppError
 from app.core.http import Built, Keys, Now, Transaction
 from app.core.pagination import Page, Paging, page_of
+from app.core.schemas import RowResult
 
 router = APIRouter(prefix="/v1/cases", tags=["cases"])
 

@@ -1,17 +1,24 @@
 """How a row of a case list is judged, and what it may change in a case that is known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TypeVar
 
-from app.cases.models import Classification
 from app.core.clock import china_day
 from app.core.errors import FieldError
 from app.people.rules import Identity
 
-T = TypeVar("T")
+
+class Classification(StrEnum):
+    """How sure the authority is."""
+
+    SUSPECTED = "suspected"
+    PROBABLE = "probable"
+    CONFIRMED = "confirmed"
+    DISCARDED = "discarded"
+    """Not a case after all; may become one again."""
+
 
 _RANK: Mapping[Classification, int] = {
     Classification.SUSPECTED: 0,
@@ -64,27 +71,28 @@ def check_times(
 def compare(held: Account, told: Account) -> tuple[Verdict, Account]:
     """Return what a row does to a known case, and the case as it then is.
 
-    A list is a snapshot, and an older one may come after a newer one: what it lacks it does not take away.
+    A list is a snapshot, and an older one may come after a newer one: what it lacks it does not take away. Names and
+    documents compare as those of buyers do, so another spelling or a renewed permit is no contradiction; the first one stays.
     """
-    if told.classification is not held.classification and not _is_raise(held.classification, told.classification):
-        return Verdict.DOWNGRADE, held
     raised = told.classification is not held.classification
-    merged = replace(
-        held,
-        classification=told.classification,
-        identity=_merge_identity(held.identity, told.identity),
-        onset_on=held.onset_on if told.onset_on is None else told.onset_on,
-        confirmed_at=told.confirmed_at,
-    )
+    if raised and not _is_raise(held.classification, told.classification):
+        return Verdict.DOWNGRADE, held
     contradicted = (
         told.disease != held.disease
         or told.division != held.division
-        or _differs(held.onset_on, told.onset_on)
+        or _differ(held.onset_on, told.onset_on)
         or (not raised and told.confirmed_at != held.confirmed_at)
-        or _identities_differ(held.identity, told.identity)
+        or _are_two_people(held.identity, told.identity)
     )
     if contradicted:
         return Verdict.CONTRADICTION, held
+    merged = replace(
+        held,
+        classification=told.classification,
+        identity=_merge(held.identity, told.identity),
+        onset_on=told.onset_on if held.onset_on is None else held.onset_on,
+        confirmed_at=told.confirmed_at,
+    )
     return (Verdict.SAME if merged == held else Verdict.GAIN), merged
 
 
@@ -92,20 +100,31 @@ def _is_raise(held: Classification, told: Classification) -> bool:
     return held in _RANK and told in _RANK and _RANK[told] > _RANK[held]
 
 
-def _differs(held: T | None, told: T | None) -> bool:
+def _differ(held: object | None, told: object | None) -> bool:
     return held is not None and told is not None and held != told
 
 
-def _members(identity: Identity) -> dict[str, object | None]:
-    return {member.name: getattr(identity, member.name) for member in fields(Identity)}
+def _are_two_people(held: Identity, told: Identity) -> bool:
+    return (
+        _differ(held.document_comparable, told.document_comparable)
+        or _differ(held.name_comparable, told.name_comparable)
+        or _differ(held.phone, told.phone)
+        or _differ(held.address_division, told.address_division)
+        or _differ(held.address_line, told.address_line)
+    )
 
 
-def _identities_differ(held: Identity, told: Identity) -> bool:
-    told_members = _members(told)
-    return any(_differs(value, told_members[name]) for name, value in _members(held).items())
-
-
-def _merge_identity(held: Identity, told: Identity) -> Identity:
-    told_members = _members(told)
-    missing = {name: told_members[name] for name, value in _members(held).items() if value is None}
-    return replace(held, **missing)  # type: ignore[arg-type]  # members keep their own types
+def _merge(held: Identity, told: Identity) -> Identity:
+    """Fill in what was missing. Why there was no document is a remark: the first one stays until there is a document."""
+    documented = held if held.document_number is not None else told
+    return Identity(
+        name=held.name or told.name,
+        document_type=documented.document_type,
+        document_number=documented.document_number,
+        document_missing_reason=None
+        if documented.document_number is not None
+        else held.document_missing_reason or told.document_missing_reason,
+        phone=held.phone or told.phone,
+        address_division=held.address_division or told.address_division,
+        address_line=held.address_line or told.address_line,
+    )

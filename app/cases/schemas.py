@@ -6,9 +6,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from app.cases.models import Classification
-from app.core.batches import RowResult
-from app.core.schemas import Code, DivisionCode, Filter, Instant, Model, Out, Reason
+from app.cases.rules import Classification
+from app.core.schemas import Code, DivisionCode, Filter, Instant, Model, Out, Reason, RowResult
 from app.people.schemas import PersonIn
 
 Number = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")]

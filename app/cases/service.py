@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.audit import service as audit
 from app.auth.rules import Actor
 from app.cases import rows as stored
-from app.cases.models import Case, CaseClassification, Classification
+from app.cases.models import Case, CaseClassification
 from app.cases.queries import Held, Name, find_by_name, get_case
-from app.cases.rules import Account, Verdict, check_times, compare
+from app.cases.rules import Account, Classification, Verdict, check_times, compare
 from app.cases.schemas import CaseIn, ClassificationIn
 from app.core import jobs
 from app.core.clock import china_day

@@ -5,7 +5,7 @@ Each row is read on its own: what cannot be read becomes the result of that row 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Request
@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, ValidatorFu
 
 from app.core.errors import AppError, FieldError, InvalidRequest, MalformedBody, UnsupportedMediaType
 from app.core.http import field_errors
-from app.core.schemas import Out
+from app.core.schemas import FieldErrorOut, RowResult, RowStatus
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -22,7 +22,6 @@ MAX_BYTES = 32 * 1024 * 1024
 ROWS_PER_TRANSACTION = 1_000
 
 Row = TypeVar("Row", bound=BaseModel)
-RowStatus = Literal["created", "updated", "duplicate", "conflict", "invalid", "not_required"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +29,6 @@ class Unreadable:
     """A row that does not have the form that it should have."""
 
     errors: tuple[FieldError, ...]
-
-
-class FieldErrorOut(Out):
-    """What is wrong with, or noteworthy about, one field."""
-
-    pointer: str
-    code: str
-    detail: str
-
-
-class RowResult(Out):
-    """What became of one row. `errors` say why it was not kept; their pointers are relative to the row."""
-
-    index: int
-    status: RowStatus
-    id: UUID | None
-    errors: list[FieldErrorOut]
 
 
 class RowReader(Generic[Row]):

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -83,3 +84,23 @@ class Out(BaseModel):
     """What we say: every member is always there (no defaults), so that a generated client is exact."""
 
     model_config = ConfigDict(from_attributes=True, extra="forbid", frozen=True)
+
+
+RowStatus = Literal["created", "updated", "duplicate", "conflict", "invalid", "not_required"]
+
+
+class FieldErrorOut(Out):
+    """What is wrong with, or noteworthy about, one field."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class RowResult(Out):
+    """What became of one row. `errors` say why it was not kept; their pointers are relative to the row."""
+
+    index: int
+    status: RowStatus
+    id: UUID | None
+    errors: list[FieldErrorOut]

@@ -16,7 +16,8 @@ from app.catalogue.models import ListedDrug
 from app.core.sealing import HashKind, Keyring
 from app.histories.rules import Wanted
 from app.histories.schemas import BoughtOut, BuyerOut, MatchedOut, PurchaseOut, SearchField, SiteOut
-from app.matching.models import Match, MatchRole
+from app.matching.models import Match
+from app.matching.rules import MatchRole
 from app.people.models import Person
 from app.people.queries import Buyer
 from app.pharmacies.models import Pharmacy

@@ -7,10 +7,10 @@ from uuid import UUID
 from pydantic import Field
 
 from app.core.schemas import Model, Out, Reason, ShortText
-from app.matching.models import MatchRole, MatchStatus, Strength
+from app.matching.rules import MatchRole, MatchStatus, Strength
 from app.people.documents import DocumentType
 from app.people.schemas import DocumentIn, RevealedOut
-from app.registrations.models import Flag
+from app.registrations.schemas import Flag
 
 
 class PurposeIn(Model):

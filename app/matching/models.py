@@ -1,7 +1,6 @@
 """Matches between registrations and cases."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -11,32 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.cases.models import Case
 from app.core.database import Base, text_enum
+from app.matching.rules import MatchRole, MatchStatus, Strength
 from app.registrations.models import Registration
-
-
-class MatchRole(StrEnum):
-    """As whom the case appears in the registration."""
-
-    BUYER = "buyer"
-    PATIENT = "patient"
-
-
-class Strength(StrEnum):
-    """How much a match is worth."""
-
-    CERTAIN = "certain"
-    """The same document."""
-    STRONG = "strong"
-    """The same phone and the same name."""
-
-
-class MatchStatus(StrEnum):
-    """Where a match stands."""
-
-    COUNTED = "counted"
-    """It holds and counts at once."""
-    WITHDRAWN = "withdrawn"
-    """The facts no longer bear it out; it counts again when they do."""
 
 
 class Match(Base):

@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cases.models import Case, Classification
+from app.cases.models import Case
+from app.cases.rules import Classification
 from app.core.database import driver
 from app.core.errors import NotFound
-from app.matching.models import Match, MatchRole, MatchStatus, Strength
-from app.matching.rules import Marks
+from app.matching.models import Match
+from app.matching.rules import Marks, MatchRole, MatchStatus, Strength
 from app.matching.schemas import MatchFilter, MatchOut
 from app.registrations.models import Registration
 

@@ -5,10 +5,34 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from app.cases.models import Classification
+from app.cases.rules import Classification
 from app.core.clock import china_day
-from app.matching.models import Strength
 from app.people.documents import DocumentType
+
+
+class MatchRole(StrEnum):
+    """As whom the case appears in the registration."""
+
+    BUYER = "buyer"
+    PATIENT = "patient"
+
+
+class Strength(StrEnum):
+    """How much a match is worth."""
+
+    CERTAIN = "certain"
+    """The same document."""
+    STRONG = "strong"
+    """The same phone and the same name."""
+
+
+class MatchStatus(StrEnum):
+    """Where a match stands."""
+
+    COUNTED = "counted"
+    """It holds and counts at once."""
+    WITHDRAWN = "withdrawn"
+    """The facts no longer bear it out; it counts again when they do."""
 
 
 class Agreement(StrEnum):

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.core.schemas import Code, DivisionCode, Model, Out
-from app.matching.models import MatchRole, MatchStatus, Strength
+from app.matching.rules import MatchRole, MatchStatus, Strength
 
 
 class EvidenceOut(Out):

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver
 from app.core.ids import new_id
-from app.matching.models import MatchRole, MatchStatus, Strength
 from app.matching.queries import (
     Candidate,
     Key,
@@ -20,7 +19,7 @@ from app.matching.queries import (
     candidates_of_registrations,
     find_stored,
 )
-from app.matching.rules import POLICY, Finding, compare, counts, in_window
+from app.matching.rules import POLICY, Finding, MatchRole, MatchStatus, Strength, compare, counts, in_window
 
 _INSERT = """
 INSERT INTO matches (

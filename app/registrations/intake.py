@@ -12,8 +12,9 @@ from app.core.clock import Clock
 from app.core.database import Database
 from app.core.errors import AppError
 from app.core.sealing import Keyring
+from app.registrations.drafts import Submission
 from app.registrations.rows import find_lines
-from app.registrations.service import Outcome, Recorded, Submission, record_registrations
+from app.registrations.service import Outcome, Recorded, record_registrations
 
 MOST_TOGETHER = 200
 _Waiting = tuple[Submission, "asyncio.Future[Outcome]"]
@@ -22,9 +23,7 @@ _Waiting = tuple[Submission, "asyncio.Future[Outcome]"]
 class Intake:
     """Takes purchases one by one and records them together."""
 
-    def __init__(
-        self, database: Database, clock: Clock, keyring: Keyring, *, at_once: int = 2
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, keyring: Keyring, *, at_once: int = 2) -> None:
         self._database = database
         self._clock = clock
         self._keyring = keyring
@@ -76,9 +75,7 @@ class Intake:
     async def record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
         """Record purchases in one transaction; duplicates come with their lines, so that each gets the same answer again."""
         async with self._database.transaction() as session:
-            outcomes = await record_registrations(
-                session, submissions, now=self._clock.now(), keyring=self._keyring
-            )
+            outcomes = await record_registrations(session, submissions, now=self._clock.now(), keyring=self._keyring)
             bare = {outcome.id for outcome in outcomes if isinstance(outcome, Recorded) and not outcome.lines}
             if bare:
                 lines = await find_lines(session, bare)

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -15,23 +14,6 @@ from app.core.database import Base, text_enum
 from app.people.models import Person
 from app.pharmacies.models import Pharmacy
 from app.regimes.rules import RegimeKind
-
-
-class Flag(StrEnum):
-    """What somebody should know about a registration without reading it."""
-
-    FEVER = "fever"
-    """The patient (the buyer, if for oneself) had 37.3 °C or more."""
-    EXPOSURE = "exposure"
-    """Stay in an affected place, or contact with a case, within 14 days."""
-    INCOMPLETE = "incomplete"
-    """Something that the regime requires was not there."""
-    LATE = "late"
-    """Received more than 24 hours after the purchase."""
-    SOLD_WHILE_SUSPENDED = "sold_while_suspended"
-    """A listed drug was sold where it was not for sale; it happened, so it is kept."""
-    RED_CODE = "red_code"
-    YELLOW_CODE = "yellow_code"
 
 
 class Registration(Base):

@@ -9,10 +9,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core import batches
-from app.core.batches import RowResult, Unreadable
+from app.core.batches import Unreadable
 from app.core.http import Built, Transaction
 from app.core.pagination import Page, Paging, page_of
+from app.core.schemas import RowResult
 from app.registrations import queries
+from app.registrations.drafts import Submission
 from app.registrations.intake import Intake
 from app.registrations.queries import Visible
 from app.registrations.rules import advise
@@ -30,7 +32,6 @@ from app.registrations.service import (
     PharmacyClosed,
     Recorded,
     RegistrationNotRequired,
-    Submission,
 )
 
 router = APIRouter(prefix="/v1/registrations", tags=["registrations"])

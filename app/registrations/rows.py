@@ -8,17 +8,15 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver
 from app.core.errors import FieldError
-from app.registrations.models import Flag
-
-if TYPE_CHECKING:
-    from app.registrations.service import Draft
+from app.registrations.drafts import Draft
+from app.registrations.schemas import Flag
 
 _FIND = """
 SELECT r.pharmacy_id, r.client_reference, r.id, r.content_digest, r.received_at, r.revision, r.flags, r.warnings
@@ -96,7 +94,7 @@ async def find_by_reference(
     }
 
 
-async def insert_registrations(session: AsyncSession, drafts: Sequence["Draft"], now: datetime) -> set[UUID]:
+async def insert_registrations(session: AsyncSession, drafts: Sequence[Draft], now: datetime) -> set[UUID]:
     """Insert the drafts; return the ids of those whose name nobody had taken.
 
     In the order of their names, so that two transactions with the same names wait for each other and never in a ring.
@@ -130,7 +128,7 @@ async def insert_registrations(session: AsyncSession, drafts: Sequence["Draft"],
     return {row["id"] for row in kept}
 
 
-async def insert_items(session: AsyncSession, drafts: Sequence["Draft"]) -> None:
+async def insert_items(session: AsyncSession, drafts: Sequence[Draft]) -> None:
     """Insert the listed lines of registrations that were just inserted."""
     lines: list[tuple[Any, ...]] = []
     for draft in drafts:

@@ -8,8 +8,7 @@ from decimal import Decimal
 from app.core.clock import china_day
 from app.core.errors import FieldError
 from app.people.rules import Presentation, prepare
-from app.registrations.models import Flag
-from app.registrations.schemas import AdviceOut, HealthCode, RegistrationIn
+from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
 
 FEVER_C = Decimal("37.3")
 """From this temperature on a buyer is sent to a fever clinic (Guangdong, notice of 2021-05-29)."""

@@ -8,16 +8,31 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
-from app.core.batches import FieldErrorOut, RowResult
-from app.core.schemas import Code, DivisionCode, Filter, Instant, Label, Model, Out, ShortText
+from app.core.schemas import Code, DivisionCode, FieldErrorOut, Filter, Instant, Label, Model, Out, RowResult, ShortText
 from app.people.schemas import PersonIn
-from app.registrations.models import Flag
 
 ClientReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")]
 Temperature = Annotated[Decimal, Field(ge=30, le=45, max_digits=4, decimal_places=2)]
 """Degrees Celsius."""
 # Stored as an instant: the same moment written with another offset is the same content.
 PurchasedAt = Annotated[Instant, AfterValidator(lambda instant: instant.astimezone(UTC))]
+
+
+class Flag(StrEnum):
+    """What somebody should know about a registration without reading it."""
+
+    FEVER = "fever"
+    """The patient (the buyer, if for oneself) had 37.3 °C or more."""
+    EXPOSURE = "exposure"
+    """Stay in an affected place, or contact with a case, within 14 days."""
+    INCOMPLETE = "incomplete"
+    """Something that the regime requires was not there."""
+    LATE = "late"
+    """Received more than 24 hours after the purchase."""
+    SOLD_WHILE_SUSPENDED = "sold_while_suspended"
+    """A listed drug was sold where it was not for sale; it happened, so it is kept."""
+    RED_CODE = "red_code"
+    YELLOW_CODE = "yellow_code"
 
 
 class Symptom(StrEnum):

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import service as audit
-from app.auth.rules import Actor
 from app.catalogue.directory import Directory
 from app.catalogue.queries import CATALOGUE
 from app.catalogue.rules import Resolution, Resolver
@@ -23,11 +22,11 @@ from app.people.service import ensure_people
 from app.pharmacies.queries import PHARMACIES
 from app.pharmacies.rules import PharmacyFacts
 from app.regimes.queries import REGIMES
-from app.regimes.rules import Regime, RegimeCalendar, RegimeKind
+from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
-from app.registrations.models import Flag
-from app.registrations.rules import DOUBTS, People, flags_of, judge_form, missing_fields, read_people
-from app.registrations.schemas import RegistrationIn
+from app.registrations.drafts import Draft, Named, Submission
+from app.registrations.rules import DOUBTS, flags_of, judge_form, missing_fields, read_people
+from app.registrations.schemas import Flag, RegistrationIn
 
 RECORDED = jobs.declare("registrations.recorded")
 """Follows new registrations; payload `{"registration_ids": […]}`, at most 500 of them."""
@@ -61,14 +60,6 @@ class PharmacyNotYours(Forbidden):
     code, title = "pharmacy_not_yours", "This key does not speak for that pharmacy"
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """One row as it came, and who sent it."""
-
-    actor: Actor
-    row: RegistrationIn
-
-
 @dataclass(slots=True)
 class Recorded:
     """A row that is kept: newly, or since an earlier time (`duplicate`)."""
@@ -93,31 +84,6 @@ class Facts:
     catalogue: Directory
     calendar: RegimeCalendar
     directory: Mapping[UUID, PharmacyFacts]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Named:
-    """A row whose pharmacy is known: its name for ever, and the digest that tells a repeat from a conflict."""
-
-    submission: Submission
-    pharmacy: PharmacyFacts
-    name: tuple[UUID, str]
-    digest: bytes
-
-
-@dataclass(slots=True, eq=False)
-class Draft:
-    """A row that will be kept unless somebody is faster."""
-
-    named: Named
-    people: People
-    regime: Regime
-    resolutions: Sequence[Resolution]
-    flags: list[Flag]
-    warnings: list[FieldError]
-    id: UUID
-    buyer_id: UUID | None = None
-    patient_id: UUID | None = None
 
 
 async def record_registrations(

@@ -23,11 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.cases.models import Case
-from app.matching.models import Match, MatchStatus, Strength
+from app.matching.models import Match
+from app.matching.rules import MatchStatus, Strength
 from app.people.models import Person
 from app.pharmacies.models import PharmacyStanding, RosterEntry
 from app.pharmacies.rules import Standing
-from app.registrations.models import Flag, Registration, RegistrationItem
+from app.registrations.models import Registration, RegistrationItem
+from app.registrations.schemas import Flag
 from app.rewards.criteria import Facts
 
 # The day of the purchase in China.

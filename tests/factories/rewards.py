@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.cases.models import Case, Classification
+from app.cases.models import Case
+from app.cases.rules import Classification
 from app.catalogue.models import DrugList, ListedDrug
 from app.catalogue.vocabulary import DrugKind
 from app.core.ids import new_id
