@@ -77,7 +77,7 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.option("--role", required=True, type=click.Choice([role for role in Role if role is not Role.SYSTEM]))
+@click.option("--role", required=True, type=click.Choice([role.value for role in Role if role is not Role.SYSTEM]))
 @click.option(
     "--pharmacy", "pharmacies", type=click.UUID, multiple=True, help="For the role pharmacy; repeat it for a chain."
 )
@@ -187,7 +187,7 @@ def _sentences(error: AppError) -> Iterable[str]:
 def main() -> None:
     """Run the command line; what an operator can mend is told in a sentence, not in a traceback."""
     try:
-        cli(standalone_mode=True)
+        cli(prog_name="sentinel")
     except (serving.NotReady, EmbeddedPostgresError, KeyringInvalid) as error:
         sys.exit(f"sentinel: {error}")
     except AppError as error:

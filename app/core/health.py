@@ -8,6 +8,7 @@ from sqlalchemy import text
 from app.core import metrics
 from app.core.errors import DatabaseUnavailable
 from app.core.http import Transaction
+from app.core.jobs import queue_states
 from app.core.schemas import Out
 
 router = APIRouter(tags=["health"])
@@ -35,4 +36,4 @@ async def check_readiness(session: Transaction) -> Health:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def read_metrics(session: Transaction) -> Response:
     """Give the figures of this process and of the queue, in Prometheus' text format."""
-    return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
+    return Response(metrics.exposition(await queue_states(session)), media_type="text/plain; version=0.0.4")

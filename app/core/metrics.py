@@ -1,6 +1,10 @@
 """Figures about the service itself, in Prometheus' text format. Labels are route templates and codes, never identities."""
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+
+from app.core.jobs import QueueState
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 registry = CollectorRegistry()
@@ -14,6 +18,18 @@ requests = Histogram(
 )
 
 
-def exposition() -> bytes:
-    """Return all figures of this process as text."""
+jobs = Gauge("sentinel_jobs", "Jobs in the queue", ["kind", "state"], registry=registry)
+oldest_job = Gauge(
+    "sentinel_oldest_job_seconds", "Age of the oldest job that waits or is worked on", ["kind"], registry=registry
+)
+
+
+def exposition(queue: Iterable[QueueState]) -> bytes:
+    """Return all figures of this process, and those of the queue, as text."""
+    jobs.clear()
+    oldest_job.clear()
+    for kind in queue:
+        for state in ("ready", "running", "dead"):
+            jobs.labels(kind.kind, state).set(getattr(kind, state))
+        oldest_job.labels(kind.kind).set(kind.oldest_seconds or 0)
     return generate_latest(registry)
