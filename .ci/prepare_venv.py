@@ -39,7 +39,7 @@ def main(kind: str, wanted: str) -> int:
         say("Run this as the owner of the checkout, or make a checkout of your own.")
         return 1
     version = ".".join(map(str, sys.version_info[:3]))
-    say(f"Preparing .venv with Python {version}: this happens once and takes a minute or less …")
+    say(f"Preparing .venv with Python {version}: this happens once and takes about a minute …")
     began = time.monotonic()
     try:
         if INCOMPLETE.exists() or not works():
