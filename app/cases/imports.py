@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.rules import Actor
 from app.cases.schemas import CaseIn
 from app.cases.service import Recorded, record_cases
-from app.core.batches import refusal
 from app.core.errors import AppError
 from app.core.sealing import Keyring
 from app.core.sheets import Row, RowError, read_sheet
+from app.core.validation import refusal
 
 REQUIRED = ("authority", "case_number", "disease", "classification", "division")
 PERSON = ("name", "document_type", "document_number", "phone")

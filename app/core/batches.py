@@ -11,9 +11,9 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from app.core.errors import AppError, FieldError, InvalidRequest, MalformedBody, UnsupportedMediaType
-from app.core.http import field_errors
+from app.core.errors import AppError, FieldError, InvalidRequest, UnsupportedMediaType
 from app.core.schemas import FieldErrorOut, RowResult, RowStatus
+from app.core.validation import field_errors, refusal
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -113,13 +113,6 @@ def kept(index: int, status: RowStatus, row_id: UUID) -> RowResult:
 def shown(errors: Sequence[FieldError]) -> list[FieldErrorOut]:
     """Return field errors as they are answered."""
     return [FieldErrorOut.model_construct(pointer=e.pointer, code=e.code, detail=e.detail) for e in errors]
-
-
-def refusal(error: ValidationError) -> MalformedBody | InvalidRequest:
-    """Return how a body that pydantic could not read is refused."""
-    if error.errors()[0]["type"] == "json_invalid":
-        return MalformedBody("The body is not valid JSON in UTF-8")
-    return InvalidRequest(errors=field_errors(error))
 
 
 def _read_or_note(value: Any, read: ValidatorFunctionWrapHandler) -> Any:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, cast
 import asyncpg
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +20,7 @@ from app.core.database import Database
 from app.core.log import logger
 from app.core.sealing import Keyring
 from app.core.settings import Settings
+from app.core.validation import field_errors
 
 PROBLEM_JSON = "application/problem+json"
 _UNREACHABLE = (
@@ -88,41 +88,6 @@ def problem(error: errors.AppError, request_id: str | None) -> Response:
 def request_id_of(request: Request) -> str | None:
     """Return the id that the middleware gave this request."""
     return cast("str | None", request.scope.get("request_id"))
-
-
-def pointer(location: tuple[int | str, ...]) -> str:
-    """Return a JSON pointer (RFC 6901) for a location inside a body, or `?name` for a parameter.
-
-    >>> pointer(("body", "buyer", "document", "number"))
-    '/buyer/document/number'
-    >>> pointer(("query", "limit"))
-    '?limit'
-    """
-    head, *rest = location or ("body",)
-    if head in ("query", "path", "header", "cookie"):
-        return f"?{'.'.join(str(part) for part in rest)}"
-    parts = rest if head == "body" else list(location)
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
-
-
-def field_errors(
-    error: ValidationError | RequestValidationError, prefix: tuple[int | str, ...] = ()
-) -> list[errors.FieldError]:
-    """Return pydantic's findings as field errors, without the values that were sent."""
-    found: list[errors.FieldError] = []
-    for item in error.errors():
-        kind = str(item["type"])
-        code = {"extra_forbidden": "unknown_field", "missing": "required", "json_invalid": "json_invalid"}.get(
-            kind, kind
-        )
-        # The message of a custom validator or of a union may repeat input; pydantic's own messages do not,
-        # except for these two kinds, which quote what was sent.
-        message = "Not valid" if kind in ("value_error", "assertion_error") else str(item["msg"])
-        location = tuple(part for part in item["loc"] if not (isinstance(part, str) and "[" in part))
-        found.append(errors.FieldError(pointer(("body", *prefix, *location) if prefix else location), code, message))
-        if len(found) == 100:
-            break
-    return found
 
 
 def translate(error: BaseException) -> errors.AppError:
