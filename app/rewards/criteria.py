@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from app.core.clock import CHINA, china_day
+from app.core.clock import CHINA
 
 
 class Award(StrEnum):
@@ -46,7 +46,7 @@ class Policy:
     on_time_hours: int = 24
     """Longest time between purchase and arrival at the server, in hours; exactly that long is still on time."""
     window_days: int = 14
-    """Most calendar days (in China) between purchase and confirmation."""
+    """Longest time between purchase and confirmation, in days of 24 hours; exactly that long is still within."""
     award: Award = Award.FIRST
     amount: Decimal = Decimal("1000.00")
     currency: str = "CNY"
@@ -198,18 +198,12 @@ def _within_window(facts: Facts, policy: Policy) -> Answer:
         return False, "病例尚无确诊时间。", "The case has no time of confirmation yet."
     if facts.purchased_at > facts.confirmed_at:
         return False, "购买晚于确诊。", "The purchase was after the confirmation."
-    days, limit = (china_day(facts.confirmed_at) - china_day(facts.purchased_at)).days, policy.window_days
-    if days <= limit:
-        return (
-            True,
-            f"购买在确诊前{days}天,未超过{limit}天。",
-            f"Purchased {days} days before the confirmation, within {limit}.",
-        )
-    return (
-        False,
-        f"购买在确诊前{days}天,超过{limit}天。",
-        f"Purchased {days} days before the confirmation, more than {limit}.",
-    )
+    before, limit = facts.confirmed_at - facts.purchased_at, policy.window_days
+    days, hours = divmod(-(-before // timedelta(hours=1)), 24)
+    zh, en = f"购买在确诊前{days}天{hours}小时", f"Purchased {days} d {hours} h before the confirmation"
+    if before <= timedelta(days=limit):
+        return True, f"{zh},未超过{limit}天。", f"{en}, within {limit} days."
+    return False, f"{zh},超过{limit}天。", f"{en}, more than {limit} days."
 
 
 def _record_complete(facts: Facts, policy: Policy) -> Answer:

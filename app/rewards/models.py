@@ -75,7 +75,7 @@ class RewardDecision(Base):
         # Reports add amounts up; whoever wants a second currency has to part the sums first.
         CheckConstraint("currency = 'CNY'", name="currency"),
         CheckConstraint("status NOT IN ('approved', 'paid') OR approved_by IS NOT NULL", name="approved_by"),
-        Index(None, "pharmacy_id", "confirmed_at"),
+        Index("ix_reward_decisions_pharmacy_id_confirmed_at", "pharmacy_id", "confirmed_at"),
         Index(None, "registration_id"),
         Index(None, "division", postgresql_ops={"division": "text_pattern_ops"}),
     )

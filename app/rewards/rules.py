@@ -238,10 +238,13 @@ def judge_all(
     by_case: dict[UUID, list[Facts]] = defaultdict(list)
     for fact in facts:
         by_case[fact.case_id].append(fact)
+    decided: dict[UUID, dict[UUID, DecisionStatus]] = defaultdict(dict)
+    for (case, pharmacy), status in standing.items():
+        decided[case][pharmacy] = status
     judged: dict[Key, Candidate] = {}
     for case, those in by_case.items():
-        of_case = {pharmacy: status for (owner, pharmacy), status in standing.items() if owner == case}
-        for pharmacy, candidate in judge(choose(those, policies[case]), policies[case], of_case).items():
+        policy = policies[case]
+        for pharmacy, candidate in judge(choose(those, policy), policy, decided[case]).items():
             judged[case, pharmacy] = candidate
     return judged
 

@@ -54,10 +54,9 @@ def unmet(**changes: Any) -> list[str]:
         ),
         ({"received_at": PURCHASED + timedelta(hours=24, seconds=1)}, "registered_on_time"),
         (
-            # 2026-02-02 23:59:59 in China: 15 days before 2026-02-17.
             {
-                "purchased_at": datetime(2026, 2, 2, 15, 59, 59, tzinfo=UTC),
-                "received_at": datetime(2026, 2, 2, 16, 5, tzinfo=UTC),
+                "purchased_at": CONFIRMED - timedelta(days=14, seconds=1),
+                "received_at": CONFIRMED - timedelta(days=14),
             },
             "within_window",
         ),
@@ -83,11 +82,7 @@ def test_one_failing_fact_fails_its_criterion_and_no_other_of_the_first_ten(chan
         {"received_at": PURCHASED + timedelta(hours=24)},
         # A till whose clock runs ahead: received before it says the purchase was.
         {"received_at": PURCHASED - timedelta(minutes=9)},
-        # 2026-02-03 00:00 in China: 14 calendar days before, though more than 14 × 24 hours.
-        {
-            "purchased_at": datetime(2026, 2, 2, 16, 0, tzinfo=UTC),
-            "received_at": datetime(2026, 2, 2, 16, 5, tzinfo=UTC),
-        },
+        {"purchased_at": CONFIRMED - timedelta(days=14), "received_at": CONFIRMED - timedelta(days=14)},
     ],
 )
 def test_facts_on_the_right_side_of_every_edge_meet_all_twelve(changes: dict[str, Any]) -> None:
@@ -144,6 +139,12 @@ def test_what_fails_earlier_uses_no_place_of_the_month() -> None:
             CriterionCode.REGISTERED_BEFORE_CONFIRMATION,
             "服务器于2026-02-15 09:43:00收到登记,早于2026-02-17 20:10:00确诊。",
             "Received 2026-02-15 09:43:00, before the confirmation 2026-02-17 20:10:00.",
+        ),
+        (
+            {"purchased_at": CONFIRMED - timedelta(days=14, seconds=1)},
+            CriterionCode.WITHIN_WINDOW,
+            "购买在确诊前14天1小时,超过14天。",
+            "Purchased 14 d 1 h before the confirmation, more than 14 days.",
         ),
         (
             {"classification": "probable"},

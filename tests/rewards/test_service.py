@@ -169,6 +169,18 @@ class TestAnEvaluation:
         again = await stage.evaluate(*cases)
         assert again == []
 
+    async def test_takes_no_granted_reward_away_for_a_case_that_was_confirmed_earlier(self, stage: Stage) -> None:
+        pharmacy = await stage.world.pharmacy()
+        granted = [await stage.world.case(CONFIRMED - timedelta(hours=n)) for n in range(3)]
+        for case in granted:
+            await stage.world.match(case, await stage.world.registration(pharmacy))
+        for one in await stage.evaluate(*granted):
+            await stage.approve(one.id)
+        earlier = await stage.world.case(CONFIRMED - timedelta(hours=9))
+        await stage.world.match(earlier, await stage.world.registration(pharmacy))
+        (decided,) = await stage.evaluate(earlier)
+        assert decided.first_unmet == "under_cap"
+
     async def test_moves_the_next_case_up_when_a_place_becomes_free(self, stage: Stage) -> None:
         pharmacy = await stage.world.pharmacy()
         cases = [await stage.world.case(CONFIRMED - timedelta(hours=n)) for n in range(4)]
@@ -265,6 +277,8 @@ class TestAWithdrawnCase:
         await stage.world.classify(case, "confirmed", CONFIRMED)
         await stage.evaluate(case)
         assert (await stage.steps(decision))[-2:] == ["withdraw → reversed", "reopen → proposed"]
+        row = await queries.get_decision_row(stage.session, decision, scope=None)
+        assert (row["approved_by"], row["withdrawn"]) == (None, False)
         with pytest.raises(TransitionNotAllowed):
             await stage.pay(decision)  # it has to be approved anew
 
