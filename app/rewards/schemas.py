@@ -1,29 +1,20 @@
 """Policies and decisions as they are shown, and what an official says about them."""
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.core.schemas import DivisionCode, Filter, Model, Out, Reason
+from app.core.schemas import Day, DivisionCode, Filter, Model, Out, Reason
 from app.rewards.criteria import Award, CriterionCode
 from app.rewards.rules import Act, DecisionStatus
 
 Language = Literal["zh", "en"]
 
-
-def _sane_day(value: Any) -> Any:
-    """Refuse days that a calendar of China, or the database, could not hold an instant for."""
-    if isinstance(value, str) and not "1900" <= value[:4] <= "2200":
-        raise PydanticCustomError("time_out_of_range", "The year must lie between 1900 and 2200")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_sane_day)]
-MonthText = Annotated[str, StringConstraints(pattern=r"^(19|20|21)\d{2}-(0[1-9]|1[0-2])$")]
+MonthText = Annotated[str, StringConstraints(pattern=r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])$")]
 
 
 class Period(Filter):
