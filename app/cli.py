@@ -12,7 +12,7 @@ import click
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import importing, serving
+from app import importing, openapi, serving
 from app.auth import service as auth
 from app.auth.rules import SYSTEM, Role
 from app.core.clock import SystemClock
@@ -69,6 +69,12 @@ def migrate() -> None:
     with serving.place_of(_settings()) as place:
         asyncio.run(serving.prepare_database(place.url, SystemClock()))
     click.echo("The schema is up to date.", err=True)
+
+
+@cli.command("openapi")
+def print_openapi() -> None:
+    """Print the OpenAPI document."""
+    click.echo(openapi.as_text(openapi.document(serving.blueprint())), nl=False)
 
 
 @cli.group()

@@ -1,39 +1,14 @@
-"""The OpenAPI document: what a route may answer is said once here, for all routes."""
+"""The OpenAPI document: what holds for all routes is said once here, and what FastAPI cannot know is added."""
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 
 from app.core import errors
 from app.core.http import PROBLEM_JSON
-
-_PROBLEM = {
-    "type": "object",
-    "description": "Problem details (RFC 9457). `code` is stable; `errors` point to the fields of a bad request.",
-    "required": ["type", "title", "status", "code"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "code": {"type": "string"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "code", "detail"],
-                "properties": {
-                    "pointer": {"type": "string", "description": "JSON pointer into the body, or `?name`"},
-                    "code": {"type": "string"},
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-    },
-}
 
 ABOUT = """
 Registrations from the tills, case lists, matches, rewards and alerts.
@@ -43,12 +18,171 @@ field of a bad request. Unknown members are refused. Times are RFC 3339 with an 
 with `items` and `next_cursor`. Every answer has `X-Request-Id`.
 """
 
+TAGS = {
+    "health": "Is the service alive and ready, and what has it done. These need no token.",
+    "catalogue": "Listed drugs: what must be registered, where and when.",
+    "pharmacies": "Reporting sites, their standing, keys and staff.",
+    "webhooks": "Subscriptions, deliveries, and the same events by polling.",
+    "regimes": "What a division requires today.",
+    "registrations": "Purchases registered at the counter.",
+    "cases": "The health authority's list.",
+    "matches": "Registrations and cases that concern the same person.",
+    "rewards": "What a pharmacy earned, criterion by criterion, and the report.",
+    "alerts": "What somebody must know now, and what came of it.",
+    "buyers": "One person's past; every look is written down.",
+    "audit": "Who did what, and whether the trail is whole.",
+}
+"""What each group of operations is about, in the order of the chapters."""
 
-def _statuses(route: APIRoute, operation: dict[str, Any]) -> list[type[errors.AppError]]:
+PARAMETERS = {
+    "alert_id": "Id of an alert",
+    "buyer_id": "Any `buyer_id`, `patient_id` or `person_id` of the person",
+    "case": "Only what concerns this case (its id)",
+    "case_id": "Id of a case",
+    "classification": "Only cases of this classification",
+    "decision_id": "Id of a reward decision",
+    "delivery_id": "Id of a delivery",
+    "detail": "How much to show; identities are never among it",
+    "disease": "Only what concerns this disease (its code)",
+    "division": "Only what lies in this division or below it",
+    "flag": "Only registrations with this flag",
+    "group_by": "What a line of the report stands for",
+    "if-none-match": "The ETag of the answer that you keep",
+    "key_id": "Id of a key",
+    "kind": "Only alerts of this kind",
+    "limit": "Rows on a page",
+    "match_id": "Id of a match",
+    "onset_from": "Only cases whose onset was on this day or later",
+    "pharmacy": "Only what concerns this pharmacy (its id)",
+    "pharmacy_id": "Id of a pharmacy",
+    "purchased_from": "Only purchases at this instant or later",
+    "received_from": "Only what was received at this instant or later",
+    "registration": "Only what concerns this registration (its id)",
+    "registration_id": "Id of a registration",
+    "severity": "Only alerts of this severity",
+    "state": "Only what is in this state",
+    "status": "Only what has this status",
+    "strength": "Only matches of this strength",
+    "subscription_id": "Id of a subscription",
+}
+"""What a parameter means wherever it stands, unless the route says more."""
+
+_PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "Problem details (RFC 9457). `code` is stable; `errors` point to the fields of a bad request.",
+    "required": ["type", "title", "status", "code"],
+    "properties": {
+        "type": {"type": "string", "description": "Always `about:blank`: the code says which problem it is"},
+        "title": {"type": "string", "description": "The problem in a few words; the same for each code"},
+        "status": {"type": "integer", "description": "The status of the answer"},
+        "code": {"type": "string", "description": "Stable; what a program decides by"},
+        "detail": {"type": "string", "description": "For people"},
+        "request_id": {"type": "string", "description": "Under this id the request stands in the service's log"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "code", "detail"],
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "JSON pointer into the body, or `?name` for a parameter",
+                    },
+                    "code": {"type": "string", "description": "Stable"},
+                    "detail": {"type": "string", "description": "For people; never repeats the value"},
+                },
+            },
+        },
+    },
+}
+
+_REQUEST_ID = {
+    "description": "Names the request in the service's log; one that you send (8 to 64 of A-Z a-z 0-9 . _ -) is kept",
+    "schema": {"type": "string"},
+}
+_WAIT = {"description": "Seconds to wait before sending the request again", "schema": {"type": "string"}}
+_NEXT = {"description": 'The next page, as `<…>; rel="next"` (RFC 8288)', "schema": {"type": "string"}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of the application, built once."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary="A city's pharmacies are the first to notice an outbreak.",
+        description=ABOUT.strip(),
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        routes=app.routes,
+        tags=[{"name": name, "description": meaning} for name, meaning in TAGS.items()],
+    )
+    components = schema["components"]
+    components["schemas"]["Problem"] = _PROBLEM
+    components["headers"] = {"RequestId": _REQUEST_ID, "RetryAfter": _WAIT, "Link": _NEXT}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(unused, None)
+    components["responses"] = {}
+    for path, operation in _operations(schema):
+        for given in operation.get("parameters", ()):
+            given.setdefault("description", PARAMETERS.get(given["name"], ""))
+        _hoist(operation.get("requestBody", {}), components["schemas"])
+        _answer(path, operation, components["responses"])
+    for part in ("schemas", "responses"):
+        components[part] = dict(sorted(components[part].items()))
+    app.openapi_schema = schema
+    return schema
+
+
+def as_text(schema: dict[str, Any]) -> str:
+    """Return the document as it is committed: `docs/openapi.json`."""
+    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
+
+
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def _answer(path: str, operation: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Add every status that can occur, the form of errors, and the headers that all answers have."""
+    answers = operation["responses"]
+    if "HTTPValidationError" in str(answers.get("422")):
+        del answers["422"]
+    for error in _errors_of(path, operation):
+        if str(error.status) not in answers:
+            shared[error.__name__] = _refusal(error.title, error.status)
+            answers[str(error.status)] = {"$ref": f"#/components/responses/{error.__name__}"}
+    pages = any(given["name"] in ("cursor", "after") for given in operation.get("parameters", ()))
+    for status, answer in answers.items():
+        if "$ref" in answer:
+            continue
+        if int(status) >= 400:
+            answers[status] = _refusal(answer["description"], int(status))
+        else:
+            answer["headers"] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+            if pages:
+                answer["headers"]["Link"] = {"$ref": "#/components/headers/Link"}
+    operation["responses"] = dict(sorted(answers.items()))
+
+
+def _refusal(title: str, status: int) -> dict[str, Any]:
+    headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    if status == errors.DatabaseUnavailable.status:
+        headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": title, "headers": headers, "content": {PROBLEM_JSON: {"schema": schema}}}
+
+
+def _errors_of(path: str, operation: dict[str, Any]) -> list[type[errors.AppError]]:
+    """Return the errors that follow from the form of an operation; a route names its own conflicts."""
+    if path == "/healthz":
+        return []
     found: list[type[errors.AppError]] = [errors.InternalError, errors.DatabaseUnavailable]
     if operation.get("security"):
         found += [errors.Unauthenticated, errors.Forbidden]
-    if "{" in route.path:
+    if "{" in path:
         found.append(errors.NotFound)
     if operation.get("parameters") or "requestBody" in operation:
         found.append(errors.InvalidRequest)
@@ -57,32 +191,21 @@ def _statuses(route: APIRoute, operation: dict[str, Any]) -> list[type[errors.Ap
     return found
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of the application, built once."""
-    if app.openapi_schema:
-        return app.openapi_schema
-    schema = get_openapi(
-        title="Pharmacy Sentinel",
-        version=app.version,
-        description=ABOUT.strip(),
-        routes=app.routes,
-        tags=app.openapi_tags,
-    )
-    schema["components"].setdefault("schemas", {})["Problem"] = _PROBLEM
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schema["components"]["schemas"].pop(unused, None)
-    content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for route in app.routes:
-        if not isinstance(route, APIRoute) or not route.include_in_schema:
-            continue
-        for method in route.methods or ():
-            operation = schema["paths"][route.path_format][method.lower()]
-            answers = operation["responses"]
-            answers.pop("422", None) if "HTTPValidationError" in str(answers.get("422")) else None
-            for error in _statuses(route, operation):
-                answers.setdefault(str(error.status), {"description": error.title})
-            for status, answer in answers.items():
-                if int(status) >= 400:
-                    answer["content"] = content
-    app.openapi_schema = schema
-    return schema
+def _hoist(node: Any, schemas: dict[str, Any]) -> None:
+    """Move the definitions of bodies that are read by hand to where all others are.
+
+    Such a schema carries its `$defs` with it (`core.batches.RowReader.documented`) and a title, which becomes its name.
+    """
+    if isinstance(node, list):
+        for item in node:
+            _hoist(item, schemas)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, dict) and "$defs" in value:
+                own = {name: part for name, part in value.items() if name != "$defs"}
+                for name, definition in {**value["$defs"], own["title"]: own}.items():
+                    if schemas.setdefault(name, definition) != definition:
+                        raise ValueError(f"two schemas are named {name}")
+                node[key] = {"$ref": f"#/components/schemas/{own['title']}"}
+            else:
+                _hoist(value, schemas)

@@ -102,6 +102,12 @@ async def prepare_database(url: str, clock: Clock) -> None:
         await database.dispose()
 
 
+def blueprint() -> FastAPI:
+    """Return the application connected to nothing, for what can be read off it: its doors and its OpenAPI document."""
+    nowhere = Database("postgresql://nobody@localhost/nothing")
+    return create_app(Services(settings=Settings(), database=nowhere, clock=SystemClock(), keyring=Keyring.generate(1)))
+
+
 def create(clock: Clock | None = None) -> FastAPI:
     """Build the application of one API process, for uvicorn's factory; closed by its lifespan.
 
