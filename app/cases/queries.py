@@ -10,15 +10,18 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cases.models import Case, CaseClassification
-from app.cases.rules import Classification
+from app.cases.rules import Account, Classification
 from app.cases.schemas import CaseFilter, CaseOut, ClassificationOut
 from app.core.database import driver
 from app.core.errors import NotFound
+from app.people.rules import Identity
 
 Name = tuple[str, str]
 """Authority and case number."""
 
-# In the order of the names and locked, so that two lists with the same cases wait for each other and never in a ring.
+_LISTS = 0x5E17_0011
+
+# Locked against reclassification meanwhile, in the order of the names, in which matching locks them too.
 _FIND = """
 SELECT c.id, c.authority, c.case_number, c.disease, c.person_id, c.classification, c.onset_on, c.confirmed_at, c.division
 FROM cases c
@@ -40,6 +43,25 @@ class Held:
     onset_on: date | None
     confirmed_at: datetime | None
     division: str
+
+    def account(self, identity: Identity) -> Account:
+        """Return what is held of the case, with the identity of its person."""
+        return Account(self.disease, self.classification, identity, self.onset_on, self.confirmed_at, self.division)
+
+
+async def lock_lists(session: AsyncSession, authorities: Collection[str]) -> None:
+    """Wait for other lists of these authorities to be committed; held until the transaction ends.
+
+    An authority's lists are then taken one after the other: of two with the same new cases, the second finds them.
+    """
+    connection = await driver(session)
+    # In one order, so that two lists that name several authorities never wait for each other in a ring.
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock($1, key) FROM (SELECT DISTINCT hashtext(name) AS key"
+        " FROM unnest($2::text[]) AS name ORDER BY 1) AS locks",
+        _LISTS,
+        list(authorities),
+    )
 
 
 async def find_by_name(session: AsyncSession, names: Collection[Name]) -> dict[Name, Held]:

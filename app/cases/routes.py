@@ -109,10 +109,10 @@ async def get_case(case_id: UUID, session: Transaction, actor: Viewer) -> CaseOu
 
 @router.post("/{case_id}/classification")
 async def reclassify_case(
-    case_id: UUID, change: ClassificationIn, session: Transaction, actor: Authority, now: Now
+    case_id: UUID, change: ClassificationIn, session: Transaction, actor: Authority, now: Now, keyring: Keys
 ) -> CaseOut:
     """Change a case's classification, with a reason. Discarding withdraws its matches and reverses its rewards."""
-    await service.reclassify_case(session, case_id, change, actor=actor, now=now)
+    await service.reclassify_case(session, case_id, change, actor=actor, now=now, keyring=keyring)
     return await _shown(session, case_id, actor)
 
 

@@ -19,8 +19,6 @@ SELECT row.*, $10, $10
 FROM unnest(
     $1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::date[], $8::timestamptz[], $9::text[]
 ) AS row
-ON CONFLICT (authority, case_number) DO NOTHING
-RETURNING id
 """
 
 _UPDATE = """
@@ -32,17 +30,19 @@ FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::date[], $5::timestamptz[])
 WHERE cases.id = row.id
 """
 
-_INSERT_CLASSIFICATIONS = """
+_APPEND_CLASSIFICATIONS = """
 INSERT INTO case_classifications (case_id, number, classification, confirmed_at, recorded_by, at)
 SELECT row.case_id,
-       1 + coalesce((SELECT max(number) FROM case_classifications earlier WHERE earlier.case_id = row.case_id), 0),
+       coalesce((SELECT max(number) FROM case_classifications earlier WHERE earlier.case_id = row.case_id), 0)
+       + row_number() OVER (PARTITION BY row.case_id ORDER BY row.position),
        row.classification, row.confirmed_at, $4, $5
-FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS row (case_id, classification, confirmed_at)
+FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) WITH ORDINALITY
+    AS row (case_id, classification, confirmed_at, position)
 """
 
 
 @dataclass(frozen=True, slots=True)
-class NewCase:
+class CaseRow:
     """A case as it is to stand in the table."""
 
     id: UUID
@@ -51,28 +51,30 @@ class NewCase:
     account: Account
 
 
-async def insert_cases(session: AsyncSession, cases: Sequence[NewCase], now: datetime) -> set[UUID]:
-    """Insert cases; return the ids of those whose name nobody had taken. In the order of their names, as they are locked."""
-    ordered = sorted(cases, key=lambda case: case.name)
+async def insert_cases(session: AsyncSession, cases: Sequence[CaseRow], now: datetime) -> None:
+    """Insert cases whose names, which the transaction has locked, nobody has taken."""
+    if not cases:
+        return
     connection = await driver(session)
-    rows = await connection.fetch(
+    await connection.execute(
         _INSERT,
-        [case.id for case in ordered],
-        [case.name[0] for case in ordered],
-        [case.name[1] for case in ordered],
-        [case.account.disease for case in ordered],
-        [case.person_id for case in ordered],
-        [case.account.classification.value for case in ordered],
-        [case.account.onset_on for case in ordered],
-        [case.account.confirmed_at for case in ordered],
-        [case.account.division for case in ordered],
+        [case.id for case in cases],
+        [case.name[0] for case in cases],
+        [case.name[1] for case in cases],
+        [case.account.disease for case in cases],
+        [case.person_id for case in cases],
+        [case.account.classification.value for case in cases],
+        [case.account.onset_on for case in cases],
+        [case.account.confirmed_at for case in cases],
+        [case.account.division for case in cases],
         now,
     )
-    return {row["id"] for row in rows}
 
 
-async def update_cases(session: AsyncSession, cases: Sequence[NewCase], now: datetime) -> None:
+async def update_cases(session: AsyncSession, cases: Sequence[CaseRow], now: datetime) -> None:
     """Give cases, which the transaction has locked, their new content."""
+    if not cases:
+        return
     connection = await driver(session)
     await connection.execute(
         _UPDATE,
@@ -85,15 +87,15 @@ async def update_cases(session: AsyncSession, cases: Sequence[NewCase], now: dat
     )
 
 
-async def insert_classifications(
+async def append_classifications(
     session: AsyncSession, cases: Sequence[tuple[UUID, Account]], recorded_by: str, now: datetime
 ) -> None:
-    """Append to the histories of cases what a list told; at most one entry for each case."""
+    """Append to the histories of cases what a list told, in the list's order."""
     if not cases:
         return
     connection = await driver(session)
     await connection.execute(
-        _INSERT_CLASSIFICATIONS,
+        _APPEND_CLASSIFICATIONS,
         [case_id for case_id, _ in cases],
         [account.classification.value for _, account in cases],
         [account.confirmed_at for _, account in cases],

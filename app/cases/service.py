@@ -1,8 +1,8 @@
 """Recording case lists, and changing one's mind about a case."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -14,7 +14,7 @@ from app.audit import service as audit
 from app.auth.rules import Actor
 from app.cases import rows as stored
 from app.cases.models import Case, CaseClassification
-from app.cases.queries import Held, Name, find_by_name, get_case
+from app.cases.queries import Held, Name, find_by_name, get_case, lock_lists
 from app.cases.rules import Account, Classification, Verdict, check_times, compare
 from app.cases.schemas import CaseIn, ClassificationIn
 from app.core import jobs
@@ -25,13 +25,13 @@ from app.core.sealing import Keyring
 from app.divisions.queries import DIVISIONS
 from app.divisions.rules import Gazetteer
 from app.people.queries import open_people
-from app.people.rules import Identity, Presentation, prepare
-from app.people.schemas import AddressIn, DocumentIn, PersonIn
+from app.people.rules import prepare, present, tells_identity, tells_number
 from app.people.service import ensure_people
 
 CHANGED = jobs.declare("cases.changed")
 """Follows new and changed cases; payload `{"case_ids": […]}`, at most 500 of them."""
 _IDS_PER_JOB = 500
+_IN_PLAIN = "It is kept in plain text and must not name the person"
 
 
 class CaseConflict(Conflict):
@@ -59,11 +59,42 @@ Outcome = Recorded | AppError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
-    """A readable row: the case's name, what is said of it, and the person as presented."""
+    """A readable row: the case's name, and what is said of it."""
 
     name: Name
     account: Account
-    presented: Presentation
+
+
+@dataclass(slots=True, eq=False)
+class _Course:
+    """What a list does to one case, row by row: what it makes of it, and each classification on the way."""
+
+    name: Name
+    held: Held | None
+    account: Account | None
+    id: UUID
+    changed: bool = False
+    steps: list[Account] = field(default_factory=list)
+
+    def take(self, told: Account) -> Outcome:
+        """Judge the next row against what the rows before it have left."""
+        if self.account is None:
+            self.account, self.changed = told, True
+            self.steps.append(told)
+            return Recorded(self.id, "created")
+        verdict, merged = compare(self.account, told)
+        match verdict:
+            case Verdict.SAME:
+                return Recorded(self.id, "duplicate")
+            case Verdict.DOWNGRADE:
+                return CaseWouldDowngrade()
+            case Verdict.CONTRADICTION:
+                return CaseConflict()
+            case Verdict.GAIN:
+                if merged.classification is not self.account.classification:
+                    self.steps.append(merged)
+                self.account, self.changed = merged, True
+                return Recorded(self.id, "updated")
 
 
 async def record_cases(
@@ -76,22 +107,14 @@ async def record_cases(
     """
     gazetteer = await DIVISIONS.get(session)
     told = [_read(row, gazetteer, actor, now) for row in rows]
-    outcomes: dict[int, Outcome] = {index: row for index, row in enumerate(told) if isinstance(row, AppError)}
-    waiting = [(index, row) for index, row in enumerate(told) if isinstance(row, Told)]
-    while waiting:
-        # One row of each case at a time: the second must see what the first has done.
-        this_round = dict[Name, tuple[int, Told]]()
-        later = []
-        for index, row in waiting:
-            if row.name in this_round:
-                later.append((index, row))
-            else:
-                this_round[row.name] = (index, row)
-        done = await _record_round(session, [row for _, row in this_round.values()], actor, now, keyring)
-        outcomes.update(zip((index for index, _ in this_round.values()), done, strict=True))
-        waiting = later
-    await _conclude(session, [outcomes[index] for index in range(len(rows))], actor, now)
-    return [outcomes[index] for index in range(len(rows))]
+    names = list(dict.fromkeys(row.name for row in told if isinstance(row, Told)))
+    courses = await _open_courses(session, names, keyring)
+    outcomes = [courses[row.name].take(row.account) if isinstance(row, Told) else row for row in told]
+    changed = [course for course in courses.values() if course.changed]
+    await _store(session, changed, actor, now, keyring)
+    await _conclude(session, outcomes, actor, now)
+    await _enqueue(session, [course.id for course in changed])
+    return outcomes
 
 
 def _read(row: CaseIn, gazetteer: Gazetteer, actor: Actor, now: datetime) -> Told | AppError:
@@ -105,102 +128,49 @@ def _read(row: CaseIn, gazetteer: Gazetteer, actor: Actor, now: datetime) -> Tol
         errors += [FieldError(f"/person{item.pointer}", item.code, item.detail) for item in presented]
     elif presented.is_anonymous:
         errors.append(FieldError("/person", "identity_missing", "Name, document or phone must be there"))
+    elif tells_number(row.case_number, presented.identity):
+        errors.append(FieldError("/case_number", "case_number_contains_identity", _IN_PLAIN))
     elif not errors:
         account = Account(
             row.disease, row.classification, presented.identity, row.onset_on, row.confirmed_at, row.division
         )
-        return Told((row.authority, row.case_number), account, presented)
+        return Told((row.authority, row.case_number), account)
     return InvalidRequest(errors=errors)
 
 
-async def _record_round(
-    session: AsyncSession, rows: Sequence[Told], actor: Actor, now: datetime, keyring: Keyring
-) -> list[Outcome]:
-    held = await find_by_name(session, [row.name for row in rows])
-    fresh = [row for row in rows if row.name not in held]
-    created = await _create(session, fresh, actor, now, keyring)
-    # Whoever named a case between our look and our insert has committed by now; what it stored is compared with.
-    held |= await find_by_name(session, [row.name for row in fresh if row.name not in created])
-    compared = await _update(session, [row for row in rows if row.name not in created], held, actor, now, keyring)
-    return [created.get(row.name) or compared[row.name] for row in rows]
+async def _open_courses(session: AsyncSession, names: Sequence[Name], keyring: Keyring) -> dict[Name, _Course]:
+    """Lock the cases that a list names, known or not, and return how each stands."""
+    await lock_lists(session, {authority for authority, _ in names})
+    held = await find_by_name(session, names)
+    identities = await open_people(session, [case.person_id for case in held.values()], keyring) if held else {}
+    courses = {}
+    for name in names:
+        case = held.get(name)
+        if case is None:
+            courses[name] = _Course(name, None, None, new_id())
+        else:
+            courses[name] = _Course(name, case, case.account(identities[case.person_id]), case.id)
+    return courses
 
 
-async def _create(
-    session: AsyncSession, rows: Sequence[Told], actor: Actor, now: datetime, keyring: Keyring
-) -> dict[Name, Outcome]:
-    if not rows:
-        return {}
-    people = await ensure_people(session, [row.presented for row in rows], now=now, keyring=keyring)
-    new = [
-        stored.NewCase(new_id(), row.name, person_id, row.account) for row, person_id in zip(rows, people, strict=True)
+async def _store(
+    session: AsyncSession, courses: Sequence[_Course], actor: Actor, now: datetime, keyring: Keyring
+) -> None:
+    """Write what the courses came to. All people in one call: `ensure_people` keeps its order only within one."""
+    final = [(course, course.account) for course in courses if course.account is not None]
+    people = await ensure_people(session, [present(a.identity) for _, a in final], now=now, keyring=keyring)
+    written = [
+        (course, stored.CaseRow(course.id, course.name, person_id, account))
+        for (course, account), person_id in zip(final, people, strict=True)
     ]
-    inserted = await stored.insert_cases(session, new, now)
-    kept = [case for case in new if case.id in inserted]
-    await stored.insert_classifications(session, [(case.id, case.account) for case in kept], actor.name, now)
-    return {case.name: Recorded(case.id, "created") for case in kept}
-
-
-async def _update(
-    session: AsyncSession,
-    rows: Sequence[Told],
-    held: Mapping[Name, Held],
-    actor: Actor,
-    now: datetime,
-    keyring: Keyring,
-) -> dict[Name, Outcome]:
-    identities = await open_people(session, [held[row.name].person_id for row in rows], keyring)
-    outcomes: dict[Name, Outcome] = {}
-    gains: list[tuple[Held, Account]] = []
-    for row in rows:
-        case = held[row.name]
-        verdict, merged = compare(_account(case, identities[case.person_id]), row.account)
-        match verdict:
-            case Verdict.SAME:
-                outcomes[row.name] = Recorded(case.id, "duplicate")
-            case Verdict.GAIN:
-                outcomes[row.name] = Recorded(case.id, "updated")
-                gains.append((case, merged))
-            case Verdict.DOWNGRADE:
-                outcomes[row.name] = CaseWouldDowngrade()
-            case Verdict.CONTRADICTION:
-                outcomes[row.name] = CaseConflict()
-    if gains:
-        presented = [_present(merged.identity, now) for _, merged in gains]
-        people = await ensure_people(session, presented, now=now, keyring=keyring)
-        await stored.update_cases(
-            session,
-            [stored.NewCase(case.id, case.name, person, m) for (case, m), person in zip(gains, people, strict=True)],
-            now,
-        )
-        raised = [(case.id, m) for case, m in gains if m.classification is not case.classification]
-        await stored.insert_classifications(session, raised, actor.name, now)
-    return outcomes
-
-
-def _account(case: Held, identity: Identity) -> Account:
-    return Account(case.disease, case.classification, identity, case.onset_on, case.confirmed_at, case.division)
-
-
-def _present(identity: Identity, now: datetime) -> Presentation:
-    # Normalised values stay as they are when they are normalised again.
-    number, kind = identity.document_number, identity.document_type
-    presented = prepare(
-        PersonIn(
-            name=identity.name,
-            document=DocumentIn(type=kind, number=number) if kind is not None and number is not None else None,
-            document_missing_reason=identity.document_missing_reason,
-            phone=identity.phone,
-            address=AddressIn(division=identity.address_division, line=identity.address_line),
-        ),
-        china_day(now),
-    )
-    assert isinstance(presented, Presentation)
-    return presented
+    await stored.insert_cases(session, [row for course, row in written if course.held is None], now)
+    await stored.update_cases(session, [row for course, row in written if course.held is not None], now)
+    steps = [(course.id, step) for course in courses for step in course.steps]
+    await stored.append_classifications(session, steps, actor.name, now)
 
 
 async def _conclude(session: AsyncSession, outcomes: Sequence[Outcome], actor: Actor, now: datetime) -> None:
-    """Audit the list as one act, and enqueue what follows from the cases that it changed."""
-    changed = [o.id for o in outcomes if isinstance(o, Recorded) and o.status != "duplicate"]
+    """Audit the list as one act."""
     counts = Counter(o.status if isinstance(o, Recorded) else o.code for o in outcomes)
     await audit.record(
         session,
@@ -211,7 +181,6 @@ async def _conclude(session: AsyncSession, outcomes: Sequence[Outcome], actor: A
         division=actor.division,
         detail=dict(counts),
     )
-    await _enqueue(session, list(dict.fromkeys(changed)))
 
 
 async def _enqueue(session: AsyncSession, case_ids: Sequence[UUID]) -> None:
@@ -220,16 +189,25 @@ async def _enqueue(session: AsyncSession, case_ids: Sequence[UUID]) -> None:
 
 
 async def reclassify_case(
-    session: AsyncSession, case_id: UUID, change: ClassificationIn, *, actor: Actor, now: datetime
+    session: AsyncSession,
+    case_id: UUID,
+    change: ClassificationIn,
+    *,
+    actor: Actor,
+    now: datetime,
+    keyring: Keyring,
 ) -> Case:
     """Change a case's classification, up or down, and say why. The same again changes nothing.
 
     Raises:
         NotFound: there is no such case in the actor's division.
-        InvalidRequest: the time of confirmation does not go with the classification.
+        InvalidRequest: the time of confirmation does not go with the classification, or the reason names the person.
     """
     case = await get_case(session, case_id, scope=actor.division, lock=True)
     errors = check_times(change.classification, None, change.confirmed_at, now)
+    identities = await open_people(session, [case.person_id], keyring)
+    if tells_identity(change.reason, identities[case.person_id]):
+        errors.append(FieldError("/reason", "reason_contains_identity", _IN_PLAIN))
     if errors:
         raise InvalidRequest(errors=errors)
     if (case.classification, case.confirmed_at) == (change.classification, change.confirmed_at):

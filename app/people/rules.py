@@ -145,6 +145,18 @@ def prepare(person: PersonIn, today: date) -> Presentation | list[Problem]:
     return Presentation(identity, document, name, phone, notices)
 
 
+def present(identity: Identity) -> Presentation:
+    """Return an identity, whose values are normalised, ready to be kept."""
+    kind, number = identity.document_type, identity.document_number
+    return Presentation(
+        identity,
+        None if kind is None or number is None else Document(kind, number, comparable(kind, number)),
+        None if identity.name is None else Name(identity.name, fold(identity.name)),
+        None if identity.phone is None else Phone(identity.phone),
+        (),
+    )
+
+
 def encode(identity: Identity) -> str:
     """Return the identity as one text, different for any two that differ: it is sealed, and hashed to find it again.
 
@@ -205,21 +217,30 @@ def reveal(identity: Identity) -> RevealedOut:
     )
 
 
+def tells_number(text: str, identity: Identity) -> bool:
+    """Return whether a text, such as a reference that is kept in plain, holds this person's document number or phone.
+
+    A resident's number also in the old form, a phone without its country code, however the digits are grouped.
+    """
+    run = compact(text).upper()
+    number, phone = identity.document_number, identity.phone
+    told = [] if number is None else [number]
+    if number is not None and identity.document_type is DocumentType.RESIDENT_ID:
+        told.append(number[:6] + number[8:17])
+    if phone is not None:
+        told.append(phone.removeprefix("+86").removeprefix("+"))
+    return any(value in run for value in told)
+
+
 def tells_identity(text: str, identity: Identity) -> bool:
     """Return whether a free text, such as a reason that is kept in plain, names this person.
 
     It does if it holds the document number (of a resident also in the old form), the phone without its country code, or
     the name, however digits are grouped and letters written.
     """
-    run = compact(text).upper()
-    number, phone, name = identity.document_number, identity.phone, identity.name_comparable
-    told = [] if number is None else [number]
-    if number is not None and identity.document_type is DocumentType.RESIDENT_ID:
-        told.append(number[:6] + number[8:17])
-    if phone is not None:
-        told.append(phone.removeprefix("+86").removeprefix("+"))
-    if any(value in run for value in told):
+    if tells_number(text, identity):
         return True
+    name = identity.name_comparable
     # One character, or a name like Li, stands in many an innocent sentence.
     is_telling = name is not None and len(name.encode()) >= _TELLING_NAME_BYTES
     return name is not None and is_telling and compact(name) in fold(compact(unicodedata.normalize("NFKC", text)))
