@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.alerts.rules import AlertKind, Severity, severity_of_match
 from app.alerts.service import NewAlert, raise_alerts
@@ -68,11 +69,16 @@ def _ids(jobs: Iterable[Job], name: str) -> list[UUID]:
     return list(dict.fromkeys(UUID(value) for job in jobs for value in job.payload[name]))
 
 
+def _among(column: InstrumentedAttribute[UUID], ids: Collection[UUID]) -> ColumnElement[bool]:
+    # One parameter however many ids there are: a statement can have 32,767.
+    return column == func.any(bindparam(None, list(ids), ARRAY(Uuid)))
+
+
 async def _clues(session: AsyncSession, ids: Collection[UUID]) -> list[NewAlert]:
     """Return an alert for each registration that a person must act on today."""
     rows = await session.scalars(
         select(Registration).where(
-            Registration.id.in_(ids), Registration.flags.overlap([Flag.FEVER.value, Flag.EXPOSURE.value])
+            _among(Registration.id, ids), Registration.flags.overlap([Flag.FEVER.value, Flag.EXPOSURE.value])
         )
     )
     return [
@@ -104,11 +110,11 @@ async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[New
     registrations = {
         row.id: row
         for row in await session.scalars(
-            select(Registration).where(Registration.id.in_({change.registration_id for change in changes}))
+            select(Registration).where(_among(Registration.id, {change.registration_id for change in changes}))
         )
     }
     cases = {
-        row.id: row for row in await session.scalars(select(Case).where(Case.id.in_({c.case_id for c in changes})))
+        row.id: row for row in await session.scalars(select(Case).where(_among(Case.id, {c.case_id for c in changes})))
     }
     return [_news(change, registrations[change.registration_id], cases[change.case_id]) for change in changes]
 

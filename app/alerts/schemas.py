@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.alerts.rules import AlertKind, AlertState, Severity
-from app.core.schemas import Code, DivisionCode, Model, Out, Reason
+from app.core.schemas import Code, DivisionCode, Filter, Model, Out, Reason
 
 
 class TransitionOut(Out):
@@ -37,7 +37,7 @@ class AlertOut(Out):
     history: list[TransitionOut]
 
 
-class AlertFilter(Model):
+class AlertFilter(Filter):
     """Which alerts to show; all conditions must hold."""
 
     division: DivisionCode | None = Field(default=None, description="This division and those below it")

@@ -1,6 +1,6 @@
 """Candidates for matches, and matches as stored."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -33,8 +33,9 @@ _SAME_PEOPLE = """
 """
 
 # The rows on both sides are locked against change, not against reading: a reclassification that comes now waits, and its own
-# job then sees the matches made here. FOR SHARE reads the newest version of a row that changed in between. Cases are locked in the
-# order in which lists lock them, so that the two never wait for each other in a ring.
+# job then sees the matches made here. FOR SHARE reads the newest version of a row that changed in between – and leaves the row out,
+# locked, if it now points to another presentation. Cases are locked in the order in which lists lock them, so that the two never
+# wait for each other in a ring.
 _COLUMNS = """
 SELECT r.id AS registration_id, side.role, r.purchased_at, r.division,
        c.id AS case_id, c.classification, c.onset_on, c.confirmed_at,
@@ -79,9 +80,9 @@ ORDER BY c.authority, c.case_number, r.id FOR SHARE OF r, c
 """
 
 _STORED = """
-SELECT id, registration_id, case_id, role, strength, status, turn, division
+SELECT id, registration_id, case_id, role, strength, status, turn, evidence, division
 FROM matches WHERE registration_id = ANY($1::uuid[]) OR case_id = ANY($2::uuid[])
-ORDER BY id FOR UPDATE
+ORDER BY id FOR NO KEY UPDATE
 """
 
 
@@ -115,6 +116,7 @@ class Stored:
     strength: Strength
     status: MatchStatus
     turn: int
+    evidence: Mapping[str, str]
     division: str
 
 
@@ -166,6 +168,7 @@ async def find_stored(
             Strength(row["strength"]),
             MatchStatus(row["status"]),
             row["turn"],
+            row["evidence"],
             row["division"],
         )
         for row in rows

@@ -92,7 +92,8 @@ def compare(one: Marks, other: Marks) -> Finding | None:
         "birth_date": Agreement.ABSENT,
     }
     if evidence["document"] is Agreement.EQUAL:
-        if one.document_type == DocumentType.RESIDENT_ID:
+        # An insurance card that bears a resident number is the same document as the resident's own.
+        if DocumentType.RESIDENT_ID in (one.document_type, other.document_type):
             evidence["birth_date"] = Agreement.EQUAL
         return Finding(Strength.CERTAIN, evidence)
     two_people = evidence["document"] is Agreement.DIFFERS and (

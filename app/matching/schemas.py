@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.core.schemas import Code, DivisionCode, Model, Out
+from app.core.schemas import Code, DivisionCode, Filter, Out
 from app.matching.rules import MatchRole, MatchStatus, Strength
 
 
@@ -38,7 +38,7 @@ class MatchOut(Out):
     changed_at: datetime
 
 
-class MatchFilter(Model):
+class MatchFilter(Filter):
     """Which matches to show; all conditions must hold."""
 
     division: DivisionCode | None = Field(default=None, description="The pharmacy's, and those below it")

@@ -38,7 +38,7 @@ RETURNING id
 
 _CHANGE = """
 UPDATE matches SET
-    status = row.status, strength = row.strength, evidence = coalesce(row.evidence::jsonb, matches.evidence), rule = $5, changed_at = $6,
+    status = row.status, strength = row.strength, evidence = row.evidence::jsonb, rule = $5, changed_at = $6,
     turn = turn + CASE WHEN matches.status = row.status THEN 0 ELSE 1 END
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS row (id, status, strength, evidence)
 WHERE matches.id = row.id
@@ -71,19 +71,30 @@ async def rematch(
     Repeating it changes nothing. Two transactions that find the same match at once agree: one inserts it and reports it,
     the other reports nothing.
     """
-    candidates: list[Candidate] = []
-    if registration_ids:
-        candidates += await candidates_of_registrations(session, registration_ids)
-    if case_ids:
-        candidates += await candidates_of_cases(session, case_ids)
+    candidates = await _find_candidates(session, registration_ids, case_ids)
+    stored = await find_stored(session, registration_ids=registration_ids, case_ids=case_ids)
+    if not stored.keys() <= candidates.keys():
+        # A row that was given another presentation while we waited for it has been left out. It is locked now, so a second look
+        # tells whether the match has really lost its ground.
+        candidates = await _find_candidates(session, registration_ids, case_ids)
     holding: dict[Key, tuple[Candidate, Finding]] = {}
-    for candidate in candidates:
+    for key, candidate in candidates.items():
         finding = _judge(candidate)
         if finding is not None:
-            holding[candidate.key] = (candidate, finding)
-    stored = await find_stored(session, registration_ids=registration_ids, case_ids=case_ids)
+            holding[key] = (candidate, finding)
     new = [entry for key, entry in holding.items() if key not in stored]
     return [*await _insert(session, new, now), *await _adjust(session, stored, holding, now)]
+
+
+async def _find_candidates(
+    session: AsyncSession, registration_ids: Collection[UUID], case_ids: Collection[UUID]
+) -> dict[Key, Candidate]:
+    found: list[Candidate] = []
+    if registration_ids:
+        found += await candidates_of_registrations(session, registration_ids)
+    if case_ids:
+        found += await candidates_of_cases(session, case_ids)
+    return {candidate.key: candidate for candidate in found}
 
 
 def _judge(candidate: Candidate) -> Finding | None:
@@ -129,16 +140,17 @@ async def _adjust(
     holding: Mapping[Key, tuple[Candidate, Finding]],
     now: datetime,
 ) -> list[Change]:
-    """Withdraw what no longer holds, restore what holds again, and note a change of strength."""
+    """Withdraw what no longer holds, restore what holds again, and note a change of strength or evidence."""
     changes: list[Change] = []
     rows: list[tuple[Any, ...]] = []
     for key, match in stored.items():
         held = holding.get(key)
         status = MatchStatus.WITHDRAWN if held is None else MatchStatus.COUNTED
         strength = match.strength if held is None else held[1].strength
-        if (status, strength) == (match.status, match.strength):
+        evidence = match.evidence if held is None else held[1].evidence
+        if (status, strength, evidence) == (match.status, match.strength, match.evidence):
             continue
-        rows.append((match.id, status.value, strength.value, json.dumps(held[1].evidence) if held else None))
+        rows.append((match.id, status.value, strength.value, json.dumps(evidence)))
         if status is not match.status:
             changes.append(_change(match.id, key, strength, status, match.turn + 1, match.division))
     if rows:
