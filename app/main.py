@@ -62,13 +62,16 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
         version=VERSION,
         generate_unique_id_function=_operation_id,
         strict_content_type=True,
+        # FastAPI's own telemetry records exception messages, and the database's quote rows.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        redirect_slashes=False,  # a till would send its purchase again, to whatever address the redirect names
         lifespan=lifespan,
     )
     services.parts[Intake] = Intake(services.database, services.clock, services.keyring)
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router)
-    for kind in (AppError, RequestValidationError, HTTPException, Exception):
+    for kind in (AppError, RequestValidationError, HTTPException):  # all others: the envelope
         app.add_exception_handler(kind, render)
     app.add_middleware(RequestEnvelope, body_limits=BODY_LIMITS)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]

@@ -6,10 +6,15 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Enum, MetaData, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+
+from app.core.errors import AppError, DatabaseUnavailable, TryAgain
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -27,6 +32,15 @@ _SERVER_SETTINGS = {
     "timezone": "UTC",
     "jit": "off",  # the statements are short; compiling them costs more than running them
 }
+
+_UNREACHABLE = (
+    *(PoolTimeout, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError),
+    # Shutting down, starting up, a statement cancelled; no memory, disk or connection left; a standby; not (yet) there.
+    *(asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError),
+    *(asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError),
+)
+_RETRY_SOON = {"Retry-After": "1"}
+_CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 
 
 class Base(DeclarativeBase):
@@ -54,6 +68,22 @@ def text_enum(kind: type[StrEnum]) -> Enum:
 def async_url(url: str) -> str:
     """Return the URL for SQLAlchemy's asyncpg dialect, whichever PostgreSQL scheme it was written with."""
     return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def trouble(error: BaseException) -> AppError | None:
+    """Return what a caller is told of trouble that passes, if the error is such, whichever way the statement went.
+
+    `DatabaseUnavailable` where the database does not answer, `TryAgain` where somebody else held the rows; None where
+    the fault is ours and sending the same again would meet it again.
+    """
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return DatabaseUnavailable(headers=_RETRY_SOON)
+        # SQLAlchemy wraps the driver's error twice: once as the dialect's, once as its own.
+        error = (error.orig and error.orig.__cause__) or error
+    if isinstance(error, _CONTENDED):
+        return TryAgain(headers=_RETRY_SOON)
+    return DatabaseUnavailable(headers=_RETRY_SOON) if isinstance(error, _UNREACHABLE) else None
 
 
 class Database:

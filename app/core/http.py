@@ -6,30 +6,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, cast
 
-import asyncpg
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException as StarletteError
+from starlette.routing import Match
 
 from app.core import errors
 from app.core.clock import Clock
-from app.core.database import Database
+from app.core.database import Database, trouble
 from app.core.log import logger
+from app.core.metrics import METHODS
 from app.core.sealing import Keyring
 from app.core.settings import Settings
 from app.core.validation import field_errors
 
 PROBLEM_JSON = "application/problem+json"
-_UNREACHABLE = (
-    *(OperationalError, InterfaceError, PoolTimeout, ConnectionError, OSError),
-    # Raised by the driver itself, on paths that do not go through SQLAlchemy.
-    *(asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError),
-    asyncpg.TooManyConnectionsError,
-)
-_CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 _BY_STATUS: Mapping[int, type[errors.AppError]] = {
     400: errors.MalformedBody,
     404: errors.NotFound,
@@ -61,12 +53,18 @@ async def begin(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-def read_clock(request: Request) -> datetime:
+# A dependency that is not `async` would be sent to a thread and back, which costs more than most of what a route does.
+async def services_of(request: Request) -> Services:
+    """Return what the application was built with, as a dependency."""
+    return services(request)
+
+
+async def read_clock(request: Request) -> datetime:
     """Return the time at which the request is handled."""
     return services(request).clock.now()
 
 
-def keyring_of(request: Request) -> Keyring:
+async def keyring_of(request: Request) -> Keyring:
     """Return the keys that seal and find identities."""
     return services(request).keyring
 
@@ -76,7 +74,7 @@ def keyring_of(request: Request) -> Keyring:
 Transaction = Annotated[AsyncSession, Depends(begin, scope="function")]
 Now = Annotated[datetime, Depends(read_clock)]
 Keys = Annotated[Keyring, Depends(keyring_of)]
-Built = Annotated[Services, Depends(services)]
+Built = Annotated[Services, Depends(services_of)]
 
 
 def problem(error: errors.AppError, request_id: str | None) -> Response:
@@ -97,26 +95,23 @@ def translate(error: BaseException) -> errors.AppError:
             return error
         case RequestValidationError():
             if any(item["type"] == "json_invalid" for item in error.errors()):
-                return errors.MalformedBody("The body is not valid JSON")
+                return errors.MalformedBody("The body is not valid JSON in UTF-8")
             return errors.InvalidRequest(errors=field_errors(error))
         case StarletteError():
-            kind = _BY_STATUS.get(error.status_code, errors.InternalError)
-            return kind(headers=error.headers)
-        case DBAPIError() if error.orig is not None and isinstance(error.orig.__cause__, _CONTENDED):
-            return errors.TryAgain(headers={"Retry-After": "1"})
-        case DBAPIError() if error.connection_invalidated:
-            return errors.DatabaseUnavailable(headers={"Retry-After": "1"})
-        case _ if isinstance(error, _CONTENDED):
-            return errors.TryAgain(headers={"Retry-After": "1"})
-        case _ if isinstance(error, _UNREACHABLE):
-            return errors.DatabaseUnavailable(headers={"Retry-After": "1"})
+            if isinstance(error.__cause__, errors.AppError):
+                return error.__cause__  # raised while FastAPI read the body, which it wraps
+            return _BY_STATUS.get(error.status_code, errors.InternalError)(headers=error.headers)
         case _:
-            return errors.InternalError()
+            return trouble(error) or errors.InternalError()
 
 
 async def render(request: Request, error: Exception) -> Response:
     """Answer with problem details; log what is our fault, without its message (it may quote a row)."""
     translated = translate(error)
+    if isinstance(error, StarletteError) and error.status_code == 405:
+        translated.headers["Allow"] = ", ".join(_methods_of(request))
+    if _is_about_body(error) and not _is_json(request):
+        translated = errors.UnsupportedMediaType("Send application/json, not compressed")
     if translated.status >= 500:
         logger("http").error(
             "request failed",
@@ -124,3 +119,25 @@ async def render(request: Request, error: Exception) -> Response:
             exc_info=error if isinstance(translated, errors.InternalError) else None,
         )
     return problem(translated, request_id_of(request))
+
+
+def _is_about_body(error: Exception) -> bool:
+    if isinstance(error, RequestValidationError):
+        return any(item["loc"][:1] == ("body",) for item in error.errors())
+    return isinstance(error, StarletteError) and error.status_code == 400
+
+
+def _is_json(request: Request) -> bool:
+    # FastAPI hands a body of another media type to the model as bytes, which then finds everything wrong with it.
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    is_plain = request.headers.get("content-encoding", "identity") == "identity"
+    return is_plain and (kind == "application/json" or kind.endswith("+json"))
+
+
+def _methods_of(request: Request) -> list[str]:
+    # The router knows of the first route with this path only; others may share it.
+    return [
+        method
+        for method in sorted(METHODS)
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]

@@ -6,10 +6,11 @@ Plain ASGI: a wrapper that builds a Request and a Response object for each call 
 import re
 import time
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import errors, metrics
-from app.core.http import problem
+from app.core.http import problem, render
 from app.core.ids import new_id
 from app.core.log import logger
 
@@ -60,6 +61,12 @@ class RequestEnvelope:
                 await problem(errors.BodyTooLarge(f"At most {limit} bytes"), request_id)(scope, receive, marked_send)
             else:
                 await self.app(scope, bounded_receive, marked_send)
+        except Exception as error:
+            # Rendered here and not by the framework, whose handler stands outside: its answer would bear no request id,
+            # and it would raise the error again for the server to log.
+            if status:
+                raise
+            await (await render(Request(scope), error))(scope, receive, marked_send)
         finally:
             _note(scope, status, time.perf_counter() - started, request_id)
 

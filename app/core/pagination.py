@@ -48,6 +48,18 @@ class PageParams:
             raise _bad_cursor() from error
 
 
+def row_number(text: str) -> int:
+    """Read a part of a sort key that is a bigint.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError("not a bigint")
+    return number
+
+
 def encode_cursor(*key: object) -> str:
     """Return an opaque cursor for a row's sort key (each part as text)."""
     return base64.urlsafe_b64encode(json.dumps([str(part) for part in key]).encode()).decode().rstrip("=")
@@ -75,7 +87,7 @@ def _bad_cursor() -> InvalidRequest:
     )
 
 
-def page_params(
+async def page_params(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows on a page")] = 100,
     cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before")] = None,
 ) -> PageParams:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -27,7 +27,17 @@ def _sane_year(value: Any) -> Any:
     return value
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_sane_year)]
+_WRITTEN_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _written_as_instant(value: Any) -> Any:
+    # Pydantic would read 1771119667 as seconds since 1970, and a day without a time as its midnight.
+    if isinstance(value, datetime) or (isinstance(value, str) and _WRITTEN_INSTANT.fullmatch(value)):
+        return value
+    raise PydanticCustomError("time_format", "A time is written as 2026-02-15T09:41:07+08:00")
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_as_instant), AfterValidator(_sane_year)]
 """RFC 3339 with an offset, between the years 1900 and 2200."""
 
 _WRITTEN_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -58,7 +68,7 @@ Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
 """A lower-case code such as a disease, a question or an answer; never free text."""
 
-DivisionCode = Annotated[str, StringConstraints(pattern=r"^(\d{2}|\d{4}|\d{6}|\d{9}|\d{12})$")]
+DivisionCode = Annotated[str, StringConstraints(pattern=r"^([0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12})$")]
 """A division code (GB/T 2260 and the statistics codes below it): 2, 4, 6, 9 or 12 digits."""
 
 

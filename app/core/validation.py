@@ -6,6 +6,14 @@ from pydantic import ValidationError
 
 from app.core.errors import FieldError, InvalidRequest, MalformedBody
 
+BODY = ("body",)
+MOST_ERRORS = 100
+
+_CODES = {"extra_forbidden": "unknown_field", "missing": "required"}
+# Pydantic's messages do not repeat what was sent, except those of these kinds.
+_QUOTING = frozenset({"value_error", "assertion_error", "uuid_parsing", "union_tag_invalid"})
+_OF_A_KEY = "[key]"  # what pydantic appends where the name of a member is wrong, not its value
+
 
 class Findings(Protocol):
     """What pydantic, and FastAPI in its name, raise."""
@@ -29,20 +37,29 @@ def pointer(location: tuple[int | str, ...]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def field_errors(error: Findings, prefix: tuple[int | str, ...] = ()) -> list[FieldError]:
-    """Return pydantic's findings as field errors, without the values that were sent."""
+def field_errors(error: Findings, *, within: tuple[str, ...] = ()) -> list[FieldError]:
+    """Return pydantic's findings as field errors, without the values that were sent; at most 100 of them.
+
+    FastAPI's locations say where a value came from ("body", "query"); for those of a model that was read by hand, `within`
+    says it.
+    """
+    items = error.errors()
+    # "A value or null" may be a union to pydantic: it then tells of both members, each under a tag of its own.
+    nullable = {tuple(item["loc"][:-1]) for item in items if item["type"] == "none_required"}
     found: list[FieldError] = []
-    for item in error.errors():
-        kind = str(item["type"])
-        code = {"extra_forbidden": "unknown_field", "missing": "required", "json_invalid": "json_invalid"}.get(
-            kind, kind
-        )
-        # The message of a custom validator or of a union may repeat input; pydantic's own messages do not,
-        # except for these two kinds, which quote what was sent.
-        message = "Not valid" if kind in ("value_error", "assertion_error") else str(item["msg"])
-        location = tuple(part for part in item["loc"] if not (isinstance(part, str) and "[" in part))
-        found.append(FieldError(pointer(("body", *prefix, *location) if prefix else location), code, message))
-        if len(found) == 100:
+    for item in items:
+        kind, location = str(item["type"]), tuple(item["loc"])
+        if kind == "none_required":
+            continue
+        for at in range(len(location)):
+            if location[:at] in nullable:
+                location = location[:at] + location[at + 1 :]
+                break
+        if location and location[-1] == _OF_A_KEY and kind != "extra_forbidden":
+            location = location[:-1]
+        message = "Not valid" if kind in _QUOTING else str(item["msg"])
+        found.append(FieldError(pointer((*within, *location)), _CODES.get(kind, kind), message))
+        if len(found) == MOST_ERRORS:
             break
     return found
 
@@ -51,4 +68,4 @@ def refusal(error: ValidationError) -> MalformedBody | InvalidRequest:
     """Return how a body that pydantic could not read is refused."""
     if error.errors()[0]["type"] == "json_invalid":
         return MalformedBody("The body is not valid JSON in UTF-8")
-    return InvalidRequest(errors=field_errors(error))
+    return InvalidRequest(errors=field_errors(error, within=BODY))

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.core.clock import Clock
-from app.core.database import Database
-from app.core.errors import AppError
+from app.core.database import Database, trouble
+from app.core.errors import AppError, DatabaseUnavailable, InternalError, TryAgain
+from app.core.log import logger
 from app.core.sealing import Keyring
 from app.registrations.drafts import Submission
 from app.registrations.rows import find_lines
 from app.registrations.service import Outcome, Recorded, record_registrations
 
 MOST_TOGETHER = 200
+ATTEMPTS = 3
+"""How often a transaction is tried that ran into another one."""
 _Waiting = tuple[Submission, "asyncio.Future[Outcome]"]
 
 
@@ -29,7 +32,8 @@ class Intake:
         self._keyring = keyring
         self._at_once = at_once
         self._waiting: list[_Waiting] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._draining = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def record(self, submission: Submission) -> Recorded:
         """Record one purchase; return when it is committed.
@@ -39,41 +43,42 @@ class Intake:
         """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((submission, future))
-        if len(self._running) < self._at_once:
+        if self._draining < self._at_once:
+            self._draining += 1
             task = asyncio.create_task(self._drain())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._tasks.add(task)  # the loop itself keeps no hold of it
+            task.add_done_callback(self._tasks.discard)
         outcome = await future
         if isinstance(outcome, AppError):
             raise outcome
         return outcome
 
-    async def _drain(self) -> None:
-        while self._waiting:
-            together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-            try:
-                outcomes = await self.record_all([submission for submission, _ in together])
-            except Exception as error:
-                await self._one_by_one(together, error)
-            else:
-                for (_, future), outcome in zip(together, outcomes, strict=True):
-                    _answer(future, outcome)
-
-    async def _one_by_one(self, together: Sequence[_Waiting], error: Exception) -> None:
-        # One purchase that breaks the transaction must not refuse its neighbours.
-        for submission, future in together:
-            try:
-                if len(together) == 1:
-                    raise error
-                [outcome] = await self.record_all([submission])
-            except Exception as own:
-                if not future.done():
-                    future.set_exception(own)
-            else:
-                _answer(future, outcome)
-
     async def record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
-        """Record purchases in one transaction; duplicates come with their lines, so that each gets the same answer again."""
+        """Record purchases in one transaction; duplicates come with their lines, so that each gets the same answer again.
+
+        If it fails because of a row, that row must not refuse the others: each half is tried by itself, down to the row
+        that fails alone, whose outcome is then the error.
+
+        Raises:
+            DatabaseUnavailable: nothing can be stored now.
+            TryAgain: somebody held the rows, three times in a row.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._record_all(submissions)
+            except Exception as error:
+                told = trouble(error)
+                if told is None:
+                    if len(submissions) > 1:
+                        break
+                    logger("intake").error("purchase failed", exc_info=error)
+                    return [InternalError()]
+                if isinstance(told, DatabaseUnavailable) or attempt == ATTEMPTS:
+                    raise told from error
+        middle = len(submissions) // 2
+        return await self.record_all(submissions[:middle]) + await self.record_all(submissions[middle:])
+
+    async def _record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
         async with self._database.transaction() as session:
             outcomes = await record_registrations(session, submissions, now=self._clock.now(), keyring=self._keyring)
             bare = {outcome.id for outcome in outcomes if isinstance(outcome, Recorded) and not outcome.lines}
@@ -87,7 +92,17 @@ class Intake:
                 ]
         return outcomes
 
-
-def _answer(future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
-    if not future.done():  # the caller may have hung up; its purchase is kept all the same
-        future.set_result(outcome)
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                try:
+                    outcomes = await self.record_all([submission for submission, _ in together])
+                except (DatabaseUnavailable, TryAgain) as told:
+                    outcomes = [told] * len(together)
+                for (_, future), outcome in zip(together, outcomes, strict=True):
+                    if not future.done():  # the caller may have hung up; its purchase is kept all the same
+                        future.set_result(outcome)
+        finally:
+            # In the same step as the last look at what waits: a purchase that came between would wait for ever.
+            self._draining -= 1

@@ -5,7 +5,7 @@ separator, because PostgreSQL's arrays of arrays must be rectangular.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.catalogue.rules import CodeInvalid, normal_approval, normal_gtin
 from app.core.database import driver
 from app.core.errors import FieldError
 from app.registrations.drafts import Draft
@@ -142,8 +143,8 @@ async def insert_items(session: AsyncSession, drafts: Sequence[Draft]) -> None:
                         found.drug_id,
                         found.by,
                         item.quantity,
-                        item.gtin,
-                        item.approval_number,
+                        _kept_code(normal_gtin, item.gtin),
+                        _kept_code(normal_approval, item.approval_number),
                         item.batch,
                         ",".join(codes) if codes else None,
                     )
@@ -160,6 +161,14 @@ async def find_lines(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID,
     for row in await connection.fetch(_FIND_LINES, list(ids)):
         lines[row["registration_id"]][row["line"]] = (row["drug_id"], row["wording"])
     return lines
+
+
+def _kept_code(normal: Callable[[str], str], sent: str | None) -> str | None:
+    # What is not a code is not kept: it may be anything, also somebody's phone.
+    try:
+        return None if sent is None else normal(sent)
+    except CodeInvalid:
+        return None
 
 
 def _json(value: Any) -> str | None:

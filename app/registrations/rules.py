@@ -1,13 +1,13 @@
 """How a purchase is judged: what is refused, what is flagged, what the clerk is told."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from app.core.clock import china_day
 from app.core.errors import FieldError
-from app.people.rules import Presentation, prepare
+from app.people.rules import Identity, Presentation, prepare, tells_identity
 from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
 
 FEVER_C = Decimal("37.3")
@@ -85,14 +85,7 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
                 FieldError(place, "identity_missing", "At least one of name, document and phone must be there")
             )
             continue
-        if _tells(row.client_reference, prepared):
-            errors.append(
-                FieldError(
-                    "/client_reference",
-                    "client_reference_contains_identity",
-                    "A reference is kept in plain text and must not hold a document number or a phone",
-                )
-            )
+        errors.extend(_told_in_plain(row, prepared.identity))
         warnings.extend(FieldError(place + item.pointer, item.code, item.detail) for item in prepared.notices)
         found.append(prepared)
     if errors:
@@ -102,12 +95,18 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
     return People(buyer, patient, tuple(warnings))
 
 
-def _tells(reference: str, person: Presentation) -> bool:
-    number = person.identity.document_number
-    phone = person.identity.phone
-    return (number is not None and number in reference.upper()) or (
-        phone is not None and phone.removeprefix("+").removeprefix("86") in reference
-    )
+def _told_in_plain(row: RegistrationIn, identity: Identity) -> Iterator[FieldError]:
+    """Find document number and phone in what is kept unsealed. Names may stand there: many a pharmacy bears one."""
+    numbers = replace(identity, name=None)
+    plain = [("/client_reference", row.client_reference)]
+    plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
+    plain += [(f"/items/{line}/batch", item.batch) for line, item in enumerate(row.items) if item.batch is not None]
+    if not tells_identity("|".join([text for _, text in plain]), numbers):
+        return
+    for pointer, text in plain:
+        if tells_identity(text, numbers):
+            code = "client_reference_contains_identity" if pointer == "/client_reference" else "contains_identity"
+            yield FieldError(pointer, code, "This is kept in plain text and must not hold a document number or a phone")
 
 
 def judge_form(row: RegistrationIn, now: datetime) -> list[FieldError]:

@@ -6,15 +6,31 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StrictBool, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from app.core.schemas import Code, DivisionCode, FieldErrorOut, Filter, Instant, Label, Model, Out, RowResult, ShortText
 from app.people.schemas import PersonIn
 
 ClientReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")]
-Temperature = Annotated[Decimal, Field(ge=30, le=45, max_digits=4, decimal_places=2)]
+# In one form: a till that sends 37.80 after 37.8, or another offset of the same instant, sends the same content.
+Temperature = Annotated[
+    Decimal,
+    Field(ge=30, le=45, max_digits=4, decimal_places=2),
+    AfterValidator(lambda celsius: celsius.quantize(Decimal("0.01"))),
+]
 """Degrees Celsius."""
-# Stored as an instant: the same moment written with another offset is the same content.
+TemperatureOut = Annotated[Decimal, PlainSerializer(float, return_type=float, when_used="json")]
+"""Degrees Celsius, a number as it was sent."""
 PurchasedAt = Annotated[Instant, AfterValidator(lambda instant: instant.astimezone(UTC))]
 
 
@@ -66,6 +82,23 @@ class HealthCode(StrEnum):
     RED = "red"
 
 
+def _read_answer(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:  # one finding for the answer, not one for each thing that it might have been
+        raise PydanticCustomError("answer_invalid", "An answer is true, false, a whole number or a code") from None
+
+
+Answer = Annotated[
+    StrictBool | Annotated[int, Field(strict=True, ge=-1000000, le=1000000)] | Code, WrapValidator(_read_answer)
+]
+"""Never free text: answers are kept in plain."""
+
+
+def _in_one_order(answers: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(answers.items()))
+
+
 class ChecksIn(Model):
     """The three checks at the door: mask, temperature (told above), code."""
 
@@ -77,15 +110,15 @@ class ChecksIn(Model):
 class ItemIn(Model):
     """A line of the receipt. Any of GTIN, approval number, trace codes and name will do; codes are tried first."""
 
-    gtin: Annotated[str, StringConstraints(pattern=r"^\d{8,14}$")] | None = None
+    gtin: Annotated[str, StringConstraints(pattern=r"^[0-9]{8,14}$")] | None = None
     approval_number: Annotated[ShortText, StringConstraints(max_length=20)] | None = Field(
         default=None, examples=["国药准字H10900089"]
     )
     trace_codes: (
-        Annotated[list[Annotated[str, StringConstraints(pattern=r"^\d{20}$")]], Field(max_length=100)] | None
+        Annotated[list[Annotated[str, StringConstraints(pattern=r"^[0-9]{20}$")]], Field(max_length=100)] | None
     ) = None
     name: Label | None = Field(default=None, examples=["布洛芬缓释胶囊"])
-    quantity: Annotated[int, Field(ge=1, le=1000)] = 1
+    quantity: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
     batch: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,40}$")] | None = None
 
 
@@ -105,10 +138,9 @@ class RegistrationIn(Model):
     patient: PatientIn | None = None
     temperature_c: Temperature | None = Field(default=None, examples=[37.8])
     symptoms: Annotated[list[Symptom], Field(max_length=20)] = Field(default_factory=list)
-    answers: Annotated[
-        dict[Code, StrictBool | Annotated[int, Field(strict=True, ge=-1000000, le=1000000)] | Code],
-        Field(max_length=50),
-    ] = Field(default_factory=dict)
+    answers: Annotated[dict[Code, Answer], Field(max_length=50), AfterValidator(_in_one_order)] = Field(
+        default_factory=dict
+    )
     checks: ChecksIn | None = None
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=100)]
 
@@ -194,8 +226,8 @@ class RegistrationOut(Out):
     patient_id: UUID | None
     purchased_at: datetime
     received_at: datetime
-    temperature_c: Decimal | None
-    patient_temperature_c: Decimal | None
+    temperature_c: TemperatureOut | None
+    patient_temperature_c: TemperatureOut | None
     symptoms: list[str]
     answers: dict[str, Any] | None
     checks: dict[str, Any] | None

@@ -9,7 +9,7 @@ from app.audit.schemas import AuditEntryOut, AuditFilter, AuditPage, IntegrityOu
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Transaction
-from app.core.pagination import Paging, page_of
+from app.core.pagination import Paging, page_of, row_number
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
@@ -25,7 +25,7 @@ async def list_audit_entries(
     response: Response,
 ) -> AuditPage:
     """List who did what, newest first, and say whether the trail is whole."""
-    after = paging.after_key(int)
+    after = paging.after_key(row_number)
     rows = await list_entries(
         session,
         scope=actor.division,
