@@ -27,6 +27,7 @@ from app.rewards import routes as rewards
 from app.webhooks import routes as webhooks
 
 ROUTERS = (
+    registrations.tills,  # first, because routes are tried in order and this one is asked a thousand times as often
     health.router,
     catalogue.router,
     pharmacies.router,

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -146,11 +146,12 @@ async def work(settings: Settings, clock: Clock, pace: Pace | None = None) -> No
         await database.dispose()
 
 
-def listen(application: str, *, host: str, port: int, processes: int = 1) -> None:
+def listen(application: str | Callable[[], FastAPI], *, host: str, port: int, processes: int = 1) -> None:
     """Serve HTTP until SIGTERM or SIGINT; finish the requests in hand.
 
     Args:
-        application: `module:function` that builds the application, called once in each process.
+        application: `module:function` that builds the application, called once in each process; or, for one
+            process, the function itself.
         host, port: where to listen.
         processes: how many processes share the port.
     """
@@ -163,6 +164,7 @@ def listen(application: str, *, host: str, port: int, processes: int = 1) -> Non
         access_log=False,  # `core.middleware` writes the access log, without paths and queries
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing here looks at the caller's address
         timeout_keep_alive=30,
         timeout_graceful_shutdown=20,
     )

@@ -26,7 +26,7 @@ _Waiting = tuple[Submission, "asyncio.Future[Outcome]"]
 class Intake:
     """Takes purchases one by one and records them together."""
 
-    def __init__(self, database: Database, clock: Clock, keyring: Keyring, *, at_once: int = 2) -> None:
+    def __init__(self, database: Database, clock: Clock, keyring: Keyring, *, at_once: int = 1) -> None:
         self._database = database
         self._clock = clock
         self._keyring = keyring

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.auth.guards import requires
+from app.auth.guards import TillRoute, requires
 from app.auth.rules import Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
-from app.core.http import Built, Transaction
+from app.core.http import Transaction, services
 from app.core.pagination import Page, Paging, page_of
 from app.core.schemas import RowResult
 from app.registrations import queries
@@ -35,6 +35,7 @@ from app.registrations.service import (
 )
 
 router = APIRouter(prefix="/v1/registrations", tags=["registrations"])
+tills = APIRouter(prefix="/v1/registrations", tags=["registrations"], route_class=TillRoute)
 
 BATCH_PATH = "/v1/registrations/batch"
 
@@ -44,13 +45,13 @@ Till = Annotated[Actor, Depends(requires(Permission.REGISTER))]
 Viewer = Annotated[Actor, Depends(requires(Permission.READ_REGISTRATIONS))]
 
 
-def intake_of(built: Built) -> Intake:
+def intake_of(request: Request) -> Intake:
     """Return the application's intake."""
-    intake: Intake = built.parts[Intake]
+    intake: Intake = services(request).parts[Intake]
     return intake
 
 
-@router.post(
+@tills.post(
     "",
     status_code=201,
     response_model=RegistrationAnswer,
@@ -61,27 +62,26 @@ def intake_of(built: Built) -> Intake:
     },
     openapi_extra=_READER.documented(),
 )
-async def record_registration(request: Request, actor: Till, intake: Annotated[Intake, Depends(intake_of)]) -> Response:
+async def record_registration(request: Request, actor: Till) -> Response:
     """Register one purchase and learn at once what the clerk must do.
 
     201 for a new one; 200 when the same content was sent before. 422 `registration_not_required` where nothing may be
     registered: the purchase was not stored.
     """
     row = await _READER.one(request)
-    recorded = await intake.record(Submission(actor, row))
+    recorded = await intake_of(request).record(Submission(actor, row))
     answer = _answer(recorded, row)
     return Response(answer.model_dump_json(), 200 if recorded.duplicate else 201, media_type="application/json")
 
 
-@router.post("/batch", response_model=BatchAnswer, openapi_extra=_READER.documented(many=True))
-async def record_registration_batch(
-    request: Request, actor: Till, intake: Annotated[Intake, Depends(intake_of)]
-) -> Response:
+@tills.post("/batch", response_model=BatchAnswer, openapi_extra=_READER.documented(many=True))
+async def record_registration_batch(request: Request, actor: Till) -> Response:
     """Register up to 10,000 purchases: a JSON array, or NDJSON. One result per row, in order.
 
     Good rows are kept whatever the bad ones do. A batch that was interrupted may be sent again as a whole.
     """
     rows = await _READER.many(request)
+    intake = intake_of(request)
     results: list[RowResult] = []
     for start in range(0, len(rows), batches.ROWS_PER_TRANSACTION):
         chunk = rows[start : start + batches.ROWS_PER_TRANSACTION]
