@@ -1,14 +1,16 @@
 """Is the process alive, can it serve, and how much has it done? The only routes that need no key."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Response
 from sqlalchemy import text
 
 from app.core import metrics
+from app.core.database import trouble
 from app.core.errors import DatabaseUnavailable
-from app.core.http import Transaction
-from app.core.jobs import queue_states
+from app.core.http import Built, Transaction
+from app.core.jobs import QueueState, queue_states
 from app.core.schemas import Out
 
 router = APIRouter(tags=["health"])
@@ -34,6 +36,13 @@ async def check_readiness(session: Transaction) -> Health:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def read_metrics(session: Transaction) -> Response:
-    """Give the figures of this process and of the queue, in Prometheus' text format."""
-    return Response(metrics.exposition(await queue_states(session)), media_type="text/plain; version=0.0.4")
+async def read_metrics(built: Built) -> Response:
+    """Give the figures of this process, and of the queue while the database answers, in Prometheus' text format."""
+    queue: Sequence[QueueState] = ()
+    try:
+        async with built.database.transaction() as session:
+            queue = await queue_states(session)
+    except Exception as error:
+        if trouble(error) is None:
+            raise
+    return Response(metrics.exposition(queue), media_type="text/plain; version=0.0.4")

@@ -20,7 +20,7 @@ from app.registrations.drafts import Draft
 from app.registrations.schemas import Flag
 
 _FIND = """
-SELECT r.pharmacy_id, r.client_reference, r.id, r.content_digest, r.received_at, r.revision, r.flags, r.warnings
+SELECT r.pharmacy_id, r.client_reference, r.id, r.content_digest, r.received_at, r.revision, r.flags, r.warnings::text
 FROM unnest($1::uuid[], $2::text[]) AS wanted (pharmacy_id, client_reference)
 JOIN registrations r USING (pharmacy_id, client_reference)
 """

@@ -1,0 +1,190 @@
+"""Purchases that arrive together: one transaction, and nobody suffers for a neighbour. Everybody here is synthetic."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.database import Database
+from app.core.errors import DatabaseUnavailable, InternalError, TryAgain
+from app.core.sealing import Keyring
+from app.registrations import intake as module
+from app.registrations.drafts import Submission
+from app.registrations.intake import ATTEMPTS, Intake
+from app.registrations.models import Registration
+from app.registrations.schemas import RegistrationIn
+from app.registrations.service import Outcome, Recorded
+from tests.conftest import SettableClock
+from tests.factories import keys
+from tests.factories.world import World
+from tests.registrations.test_routes import stored
+
+
+class Crowd:
+    """Tills that all send at once; the transactions that their purchases shared; troubles on demand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.transactions: list[list[str]] = []
+        self.troubles: dict[str, list[BaseException]] = {}
+        real = module.record_registrations
+
+        async def watched(session: AsyncSession, submissions: Sequence[Submission], **members: Any) -> list[Outcome]:
+            references = [one.row.client_reference for one in submissions]
+            self.transactions.append(references)
+            outcomes = await real(session, submissions, **members)
+            for reference in references:
+                if self.troubles.get(reference):
+                    raise self.troubles[reference].pop()
+            return outcomes
+
+        monkeypatch.setattr(module, "record_registrations", watched)
+
+
+@pytest.fixture
+def crowd(monkeypatch: pytest.MonkeyPatch) -> Crowd:
+    return Crowd(monkeypatch)
+
+
+@pytest.fixture
+async def submit(world: World) -> Any:
+    actor = await keys.actor(world.database, "pharmacy", pharmacy_ids=world.pharmacies)
+    return lambda **members: Submission(actor, RegistrationIn.model_validate(world.purchase(**members)))
+
+
+@pytest.fixture
+def intake(database: Database, clock: SettableClock, keyring: Keyring) -> Intake:
+    # One at a time: the tests' database is a single connection.
+    return Intake(database, clock, keyring, at_once=1)
+
+
+def told(outcomes: Sequence[Any]) -> list[str]:
+    return [one.code if isinstance(one, module.AppError) else type(one).__name__ for one in outcomes]
+
+
+class TestPurchasesAtTheSameMoment:
+    async def test_share_a_transaction(self, intake: Intake, submit: Any, crowd: Crowd, database: Database) -> None:
+        outcomes = await asyncio.gather(*(intake.record(submit()) for _ in range(50)))
+        assert len({outcome.id for outcome in outcomes}) == 50
+        assert [len(one) for one in crowd.transactions] == [50]
+        assert await stored(database) == 50
+
+    async def test_are_at_most_two_hundred_in_one(
+        self, intake: Intake, submit: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "MOST_TOGETHER", 20)
+        await asyncio.gather(*(intake.record(submit()) for _ in range(50)))
+        assert [len(one) for one in crowd.transactions] == [20, 20, 10]
+
+    async def test_that_are_the_same_get_the_same_answer(self, intake: Intake, submit: Any) -> None:
+        one = submit(client_reference="SAME")
+        outcomes = await asyncio.gather(*(intake.record(one) for _ in range(5)))
+        assert len({outcome.id for outcome in outcomes}) == 1
+        assert sorted(outcome.duplicate for outcome in outcomes) == [False, True, True, True, True]
+        later = await intake.record(one)
+        assert (later.duplicate, later.lines) == (True, outcomes[0].lines)
+
+    async def test_one_after_the_other_are_all_answered(self, intake: Intake, submit: Any) -> None:
+        # Each till sends its next purchase in the very step in which it was answered: as late as possible for the task
+        # that answered it to take it along, and as early as possible for the next one to be started.
+        async def till() -> None:
+            for _ in range(10):
+                await intake.record(submit())
+
+        await asyncio.wait_for(asyncio.gather(*(till() for _ in range(3))), timeout=20)
+
+
+class TestAPurchaseThatBreaksItsTransaction:
+    async def test_does_not_refuse_its_neighbours(
+        self, intake: Intake, submit: Any, crowd: Crowd, database: Database
+    ) -> None:
+        crowd.troubles["POISON"] = [asyncpg.DataError("synthetic")] * 20
+        together = [submit() for _ in range(8)]
+        together.insert(5, submit(client_reference="POISON"))
+        outcomes = await asyncio.gather(*(intake.record(one) for one in together), return_exceptions=True)
+        assert told(outcomes) == ["Recorded"] * 5 + ["internal_error"] + ["Recorded"] * 3
+        assert isinstance(outcomes[5], InternalError)
+        assert await stored(database) == 8
+
+    async def test_is_one_invalid_row_of_a_batch(
+        self, intake: Intake, submit: Any, crowd: Crowd, database: Database
+    ) -> None:
+        crowd.troubles["POISON"] = [asyncpg.DataError("synthetic")] * 20
+        outcomes = await intake.record_all([submit(client_reference="POISON"), *(submit() for _ in range(6))])
+        assert told(outcomes) == ["internal_error"] + ["Recorded"] * 6
+        assert await stored(database) == 6
+
+    async def test_is_logged_without_what_the_database_said(
+        self, intake: Intake, submit: Any, crowd: Crowd, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from app.core.log import JsonLines
+
+        crowd.troubles["POISON"] = [asyncpg.DataError("Key (name)=(王小样) synthetic")] * 20
+        with pytest.raises(InternalError):
+            await intake.record(submit(client_reference="POISON"))
+        lines = [JsonLines().format(record) for record in caplog.records]
+        assert any("DataError" in line for line in lines)
+        assert not any("王小样" in line or "POISON" in line for line in lines)
+
+
+class TestATransactionThatRanIntoAnother:
+    async def test_is_tried_again(self, intake: Intake, submit: Any, crowd: Crowd, database: Database) -> None:
+        crowd.troubles["HELD"] = [asyncpg.DeadlockDetectedError("synthetic")] * (ATTEMPTS - 1)
+        outcomes = await asyncio.gather(*(intake.record(one) for one in (submit(), submit(client_reference="HELD"))))
+        assert told(outcomes) == ["Recorded", "Recorded"]
+        assert [len(one) for one in crowd.transactions] == [2] * ATTEMPTS
+        assert await stored(database) == 2
+
+    async def test_is_given_up_in_the_end(self, intake: Intake, submit: Any, crowd: Crowd, database: Database) -> None:
+        crowd.troubles["HELD"] = [asyncpg.DeadlockDetectedError("synthetic")] * 20
+        with pytest.raises(TryAgain) as refused:
+            await intake.record(submit(client_reference="HELD"))
+        assert refused.value.headers == {"Retry-After": "1"}
+        assert len(crowd.transactions) == ATTEMPTS
+        assert await stored(database) == 0
+
+
+class TestADatabaseThatDoesNotAnswer:
+    async def test_refuses_all_at_once_and_is_not_asked_for_each(
+        self, intake: Intake, submit: Any, crowd: Crowd, database: Database
+    ) -> None:
+        crowd.troubles["GONE"] = [asyncpg.ConnectionDoesNotExistError("synthetic")]
+        sent = [submit(), submit(client_reference="GONE"), submit()]
+        outcomes = await asyncio.gather(*(intake.record(one) for one in sent), return_exceptions=True)
+        assert told(outcomes) == ["database_unavailable"] * 3
+        assert all(isinstance(one, DatabaseUnavailable) and one.headers == {"Retry-After": "1"} for one in outcomes)
+        assert (len(crowd.transactions), await stored(database)) == (1, 0)
+        assert told(await asyncio.gather(*(intake.record(one) for one in sent))) == ["Recorded"] * 3
+
+    async def test_is_no_answer_if_only_the_commit_fails(
+        self, submit: Any, database: Database, clock: SettableClock, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @asynccontextmanager
+        async def failing(self: Database) -> AsyncIterator[AsyncSession]:
+            async with real(database) as session:
+                yield session
+                raise ConnectionResetError("synthetic")
+
+        real = type(database).transaction
+        monkeypatch.setattr(type(database), "transaction", failing)
+        with pytest.raises(DatabaseUnavailable):
+            await Intake(database, clock, keyring).record(submit())
+        monkeypatch.undo()
+        assert await stored(database, Registration) == 0
+
+
+class TestACallerWhoHangsUp:
+    async def test_leaves_a_purchase_that_is_kept(
+        self, intake: Intake, submit: Any, crowd: Crowd, database: Database
+    ) -> None:
+        calls = [asyncio.create_task(intake.record(submit())) for _ in range(3)]
+        await asyncio.sleep(0)
+        calls[1].cancel()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(outcomes[0], Recorded)
+        assert isinstance(outcomes[1], asyncio.CancelledError)
+        assert isinstance(outcomes[2], Recorded)
+        assert await stored(database) == 3
