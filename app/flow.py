@@ -1,13 +1,15 @@
 """THE STORY: what follows a registration, a case, a withdrawal.
 
-A till's purchase or an authority's list is committed together with a job. A worker then runs one of the two tails below,
-each in one transaction: bring the matches into line, work out the rewards that they touch, raise the alerts – and publish,
+A till's purchase or an authority's list is committed together with a job. A worker then runs one of the tails below, each in
+one transaction: bring the matches into line, work out the rewards that they touch, raise the alerts – and publish,
 which is the last step because it takes a lock. If anything fails, nothing of it happened, and the job is tried again; every
 step is harmless when repeated.
 
     registration committed ─┐
                             ├─▶ rematch ─▶ evaluate rewards ─▶ raise alerts ─▶ publish events ─▶ deliveries
-    case changed ───────────┘
+    case changed ───────────┘          ▲
+                                       │
+    standing or roster changed ────────┘
 
 Matching runs after the commit, from a job that each side enqueues: whichever of two simultaneous facts commits last sees the other.
 A withdrawal is no special way: a discarded case is a fact like others, under which its matches no longer hold.
@@ -28,9 +30,10 @@ from app.cases.models import Case
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
 from app.core.sealing import Keyring
-from app.matching.queries import cases_with_matches
+from app.matching.queries import cases_matched_at, cases_with_matches
 from app.matching.rules import MatchRole, MatchStatus
 from app.matching.service import Change, rematch
+from app.pharmacies.models import CHANGED as PHARMACIES_CHANGED
 from app.registrations.models import Registration
 from app.registrations.rules import is_clue
 from app.registrations.schemas import Flag
@@ -40,7 +43,7 @@ from app.rewards.service import evaluate_cases
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The two tails, with the keys that they need."""
+    """The tails, with the keys that they need."""
 
     keyring: Keyring
 
@@ -48,6 +51,7 @@ class Flow:
         """Say which jobs the tails work on."""
         registry.transactional(REGISTRATIONS_RECORDED, self.after_registrations, batch=20)
         registry.transactional(CASES_CHANGED, self.after_cases, batch=20)
+        registry.transactional(PHARMACIES_CHANGED, self.after_pharmacies, batch=20)
 
     async def after_registrations(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
         """Follow new registrations: their matches, the rewards and alerts of these, and the clues among them."""
@@ -63,6 +67,11 @@ class Flow:
         changes = await rematch(session, case_ids=ids, now=now)
         await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
         await raise_alerts(session, await _news_of(session, changes), now=now, keyring=self.keyring)
+
+    async def after_pharmacies(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
+        """Follow a new standing or roster: the rewards of all cases that were matched there, as far as none is granted."""
+        pharmacies = [UUID(job.payload["pharmacy_id"]) for job in jobs]
+        await evaluate_cases(session, await cases_matched_at(session, pharmacies), now=now)
 
 
 def _ids(jobs: Iterable[Job], name: str) -> list[UUID]:

@@ -245,3 +245,14 @@ async def cases_with_matches(session: AsyncSession, ids: Collection[UUID]) -> se
     connection = await driver(session)
     rows = await connection.fetch("SELECT DISTINCT case_id FROM matches WHERE case_id = ANY($1::uuid[])", list(ids))
     return {row["case_id"] for row in rows}
+
+
+async def cases_matched_at(session: AsyncSession, pharmacy_ids: Collection[UUID]) -> set[UUID]:
+    """Return the cases that have or had a match at one of these pharmacies."""
+    connection = await driver(session)
+    rows = await connection.fetch(
+        "SELECT DISTINCT m.case_id FROM matches m JOIN registrations r ON r.id = m.registration_id"
+        " WHERE r.pharmacy_id = ANY($1::uuid[])",
+        list(pharmacy_ids),
+    )
+    return {row["case_id"] for row in rows}

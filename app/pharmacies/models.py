@@ -7,11 +7,15 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, SmallIntege
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.auth.models import Account
+from app.core import jobs
 from app.core.database import Base, text_enum
 from app.core.ids import new_id
 from app.divisions.models import Division
 from app.people.models import Person
 from app.pharmacies.rules import Standing
+
+CHANGED = jobs.declare("pharmacies.changed")
+"""The job that follows a change of standing or roster, on which rewards depend; payload `{"pharmacy_id": …}`."""
 
 
 class Pharmacy(Base):

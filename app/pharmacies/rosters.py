@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import service as audit
 from app.auth.rules import Actor
+from app.core import jobs
 from app.core.clock import china_day
 from app.core.database import driver
 from app.core.errors import FieldError, InvalidRequest
@@ -81,6 +82,8 @@ async def set_roster(
         division=pharmacy.division,
         detail={"members": outcome.members, "begun": outcome.begun, "ended": outcome.ended},
     )
+    if outcome.begun or outcome.ended:
+        await jobs.enqueue(session, CHANGED, [{"pharmacy_id": pharmacy.id}])
     return outcome
 
 

@@ -11,12 +11,13 @@ from app.audit import service as audit
 from app.auth import service as auth
 from app.auth.rules import Actor, Role
 from app.auth.service import NewKey
+from app.core import jobs
 from app.core.clock import china_day
 from app.core.errors import AppError, FieldError, InvalidRequest, NotFound, OutOfDivision
 from app.core.ids import new_id
 from app.core.snapshots import changed
 from app.divisions.service import require_known
-from app.pharmacies.models import Pharmacy, PharmacyStanding
+from app.pharmacies.models import CHANGED, Pharmacy, PharmacyStanding
 from app.pharmacies.queries import PHARMACIES, get_pharmacy, has_key, standings_of
 from app.pharmacies.rules import MOST_DAYS_AHEAD, Standing, Statement, changes_something, is_too_far_ahead
 from app.pharmacies.schemas import PharmacyIn, PharmacyPatch
@@ -118,6 +119,8 @@ async def change_pharmacy(
     if altered:
         await session.flush()
         await _record(session, "pharmacy.changed", pharmacy, detail, actor=actor, now=now, purpose=patch.reason)
+    if "standing" in altered:
+        await jobs.enqueue(session, CHANGED, [{"pharmacy_id": pharmacy.id}])
     return pharmacy
 
 

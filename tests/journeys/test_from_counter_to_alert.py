@@ -122,3 +122,17 @@ class TestACaseKnownBeforeThePurchase:
         assert decision["status"] == "not_eligible"
         unmet = [criterion["code"] for criterion in decision["criteria"] if not criterion["met"]]
         assert unmet[0] == "registered_before_confirmation"
+
+
+class TestAPharmacyThatIsSuspendedAfterwards:
+    async def test_loses_a_reward_that_was_only_proposed(self, city: City) -> None:
+        await city.till.post("/v1/registrations", json=city.world.purchase())
+        await city.confirm()
+        assert (await city.decision())["status"] == "proposed"
+        pharmacy = f"/v1/pharmacies/{city.world.pharmacies[0]}"
+        said = {"standing": "suspended", "standing_from": "2026-02-10", "reason": "Inspection found false entries"}
+        assert (await city.official.patch(pharmacy, json=said)).status_code == 200
+        await city.runner.drain()
+        decision = await city.decision()
+        assert decision["status"] == "not_eligible"
+        assert [c["code"] for c in decision["criteria"] if not c["met"]][0] == "pharmacy_in_good_standing"
