@@ -17,6 +17,7 @@ from app.core.sealing import Keyring
 from app.people.rules import Presentation, prepare
 from app.people.schemas import PersonIn
 from app.people.service import ensure_people
+from app.pharmacies.models import CHANGED
 from app.pharmacies.queries import get_pharmacy
 from app.pharmacies.schemas import RosterIn
 

@@ -33,7 +33,9 @@ def fold_code(text: str) -> str:
     >>> fold_code(" 粤ｄａ7550001 ")
     '粤DA7550001'
     """
-    return "".join(unicodedata.normalize("NFKC", text).split()).upper()
+    upper = unicodedata.normalize("NFKC", text).upper()
+    # Composed once more: upper case takes some letters apart, and spaces kept others apart.
+    return unicodedata.normalize("NFKC", "".join(upper.split()))
 
 
 def uscc_check_character(first_17: str) -> str:
