@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.alerts.models import Alert, AlertTransition
 from app.alerts.schemas import AlertFilter, AlertOut, TransitionOut
+from app.cases.models import Case
 from app.core.errors import NotFound
+from app.registrations.models import Registration
 
 
 async def get_alert(session: AsyncSession, alert_id: UUID, *, scope: str | None, lock: bool = False) -> Alert:
@@ -26,6 +28,14 @@ async def get_alert(session: AsyncSession, alert_id: UUID, *, scope: str | None,
     if alert is None:
         raise NotFound
     return alert
+
+
+async def people_of(session: AsyncSession, alert: Alert) -> list[UUID]:
+    """Return the presentations of those whom an alert concerns: buyer, patient and case."""
+    told = select(Registration.buyer_id, Registration.patient_id).where(Registration.id == alert.registration_id)
+    listed = select(Case.person_id).where(Case.id == alert.case_id)
+    rows = [*await session.execute(told), *await session.execute(listed)]
+    return [person_id for row in rows for person_id in row if person_id is not None]
 
 
 async def list_alerts(

@@ -12,7 +12,7 @@ from app.alerts.schemas import AcknowledgeIn, AlertFilter, AlertOut, CloseIn
 from app.alerts.service import AlertTransitionNotAllowed
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Now, Transaction
+from app.core.http import Keys, Now, Transaction
 from app.core.pagination import Page, Paging, page_of
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
@@ -51,17 +51,23 @@ async def get_alert(alert_id: UUID, session: Transaction, actor: Answerer) -> Al
 
 @router.post("/{alert_id}/acknowledge", responses=_CONFLICT)
 async def acknowledge_alert(
-    alert_id: UUID, answer: AcknowledgeIn, session: Transaction, actor: Answerer, now: Now
+    alert_id: UUID, answer: AcknowledgeIn, session: Transaction, actor: Answerer, now: Now, keyring: Keys
 ) -> AlertOut:
     """Answer: somebody is on it."""
-    alert = await service.acknowledge_alert(session, alert_id, feedback=answer.feedback, actor=actor, now=now)
+    alert = await service.acknowledge_alert(
+        session, alert_id, feedback=answer.feedback, actor=actor, now=now, keyring=keyring
+    )
     return await _shown(session, alert)
 
 
 @router.post("/{alert_id}/close", responses=_CONFLICT)
-async def close_alert(alert_id: UUID, answer: CloseIn, session: Transaction, actor: Answerer, now: Now) -> AlertOut:
+async def close_alert(
+    alert_id: UUID, answer: CloseIn, session: Transaction, actor: Answerer, now: Now, keyring: Keys
+) -> AlertOut:
     """Feed back what came of it."""
-    alert = await service.close_alert(session, alert_id, feedback=answer.feedback, actor=actor, now=now)
+    alert = await service.close_alert(
+        session, alert_id, feedback=answer.feedback, actor=actor, now=now, keyring=keyring
+    )
     return await _shown(session, alert)
 
 

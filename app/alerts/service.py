@@ -10,16 +10,16 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.alerts.models import Alert, AlertTransition
-from app.alerts.queries import get_alert
+from app.alerts.queries import get_alert, people_of
 from app.alerts.rules import ALLOWED, EVENTS, AlertKind, AlertState, Severity, deadline_after
 from app.audit import service as audit
 from app.auth.rules import Actor
 from app.core.database import driver
-from app.core.errors import Conflict
+from app.core.errors import Conflict, FieldError, InvalidRequest
 from app.core.ids import new_id
 from app.core.sealing import Keyring
 from app.people.queries import open_people
-from app.people.rules import Identity
+from app.people.rules import Identity, tells_identity
 from app.webhooks.publishing import NewEvent, publish
 
 _INSERT = """
@@ -137,31 +137,46 @@ def _told(person: Identity) -> dict[str, Any]:
 
 
 async def acknowledge_alert(
-    session: AsyncSession, alert_id: UUID, *, feedback: str | None, actor: Actor, now: datetime
+    session: AsyncSession, alert_id: UUID, *, feedback: str | None, actor: Actor, now: datetime, keyring: Keyring
 ) -> Alert:
     """Say that somebody is on it.
 
     Raises:
         NotFound, AlertTransitionNotAllowed.
+        InvalidRequest: the feedback names a person whom the alert concerns.
     """
-    return await _move(session, alert_id, AlertState.ACKNOWLEDGED, feedback, actor, now)
+    return await _move(session, alert_id, AlertState.ACKNOWLEDGED, feedback, actor, now, keyring)
 
 
-async def close_alert(session: AsyncSession, alert_id: UUID, *, feedback: str, actor: Actor, now: datetime) -> Alert:
+async def close_alert(
+    session: AsyncSession, alert_id: UUID, *, feedback: str, actor: Actor, now: datetime, keyring: Keyring
+) -> Alert:
     """Say what came of it.
 
     Raises:
         NotFound, AlertTransitionNotAllowed.
+        InvalidRequest: the feedback names a person whom the alert concerns.
     """
-    return await _move(session, alert_id, AlertState.CLOSED, feedback, actor, now)
+    return await _move(session, alert_id, AlertState.CLOSED, feedback, actor, now, keyring)
 
 
 async def _move(
-    session: AsyncSession, alert_id: UUID, state: AlertState, feedback: str | None, actor: Actor, now: datetime
+    session: AsyncSession,
+    alert_id: UUID,
+    state: AlertState,
+    feedback: str | None,
+    actor: Actor,
+    now: datetime,
+    keyring: Keyring,
 ) -> Alert:
     alert = await get_alert(session, alert_id, scope=actor.division, lock=True)
     if state not in ALLOWED[alert.state]:
         raise AlertTransitionNotAllowed(f"The alert is {alert.state.value}")
+    if feedback is not None:
+        identities = await open_people(session, await people_of(session, alert), keyring)
+        if any(tells_identity(feedback, identity) for identity in identities.values()):
+            detail = "It is kept in plain text and must not name a person"
+            raise InvalidRequest(errors=[FieldError("/feedback", "feedback_contains_identity", detail)])
     alert.state = state
     steps = await session.scalar(
         select(func.count()).select_from(AlertTransition).where(AlertTransition.alert_id == alert.id)

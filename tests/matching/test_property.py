@@ -81,9 +81,9 @@ class Shown:
 
 PEOPLE = st.builds(
     Shown,
-    st.sampled_from([None, "王小样", "李小样"]),
-    st.sampled_from([None, "13800138000", "13800138001"]),
-    st.sampled_from([None, *DOCUMENTS]),
+    st.sampled_from([None, *["王小样"] * 4, "李小样"]),
+    st.sampled_from([None, *["13800138000"] * 4, "13800138001"]),
+    st.sampled_from([None, "A", "B", *DOCUMENTS]),
 ).filter(lambda shown: shown.is_somebody)
 
 

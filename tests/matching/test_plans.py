@@ -1,0 +1,113 @@
+"""How the candidates are found: by the keyed indexes, so that one registration's cost does not grow with the tables."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.database import Database, driver
+from app.matching import queries
+from tests.factories.world import build_world
+
+PEOPLE = 50_000
+CASES = 5_000
+
+_PEOPLE = """
+INSERT INTO people (id, key_id, presentation_hash, document_hash, phone_hash, name_hash, document_type, sealed, created_at)
+SELECT gen_random_uuid(), 1, decode(md5('p' || n), 'hex'), decode(md5('d' || n % 40000), 'hex'),
+       decode(md5('t' || n % 20000), 'hex'), decode(md5('n' || n % 300), 'hex'), 'resident_id', '\\x00', now()
+FROM generate_series(1, $1::int) AS n
+"""
+_REGISTRATIONS = """
+INSERT INTO registrations (id, pharmacy_id, client_reference, content_digest, revision, division, regime, buyer_id,
+                           patient_id, purchased_at, received_at, symptoms, flags)
+SELECT gen_random_uuid(), $1, 'SYN-' || number, '\\x00', 1, '440304005', 'register', id,
+       CASE WHEN number % 10 = 0 THEN id END, now(), now(), '{}', '{}'
+FROM (SELECT id, row_number() OVER () AS number FROM people) AS buyers
+"""
+_CASES = """
+INSERT INTO cases (id, authority, case_number, disease, person_id, classification, division, received_at, updated_at)
+SELECT gen_random_uuid(), 'SYN', 'SYN-' || number, 'covid-19', id, 'suspected', '440304005', now(), now()
+FROM (SELECT id, row_number() OVER () AS number FROM people ORDER BY random() LIMIT $1::int) AS sick
+"""
+
+_MATCHES = """
+INSERT INTO matches (id, registration_id, case_id, role, strength, status, turn, evidence, rule, division, created_at,
+                     changed_at)
+SELECT gen_random_uuid(), r.id, c.id, 'buyer', 'certain', 'counted', 1, '{}', 'synthetic', '440304005', now(), now()
+FROM cases c JOIN registrations r ON r.buyer_id = c.person_id
+"""
+
+
+@pytest.fixture
+async def crowd(database: Database) -> Database:
+    """A database with as many rows as make a scan dearer than a look into an index."""
+    world = await build_world(database)
+    async with database.transaction() as session:
+        connection = await driver(session)
+        await connection.execute(_PEOPLE, PEOPLE)
+        await connection.execute(_REGISTRATIONS, world.pharmacies[0])
+        await connection.execute(_CASES, CASES)
+        await connection.execute(_MATCHES)
+        for table in ("people", "registrations", "cases", "matches"):
+            await connection.execute(f"ANALYZE {table}")
+    return database
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+async def explain(session: AsyncSession, query: str, *arguments: Any) -> dict[str, Any]:
+    connection = await driver(session)
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {query}", *arguments)
+    answer = rows[0][0]
+    plan: dict[str, Any] = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    return plan
+
+
+def scanned(plan: dict[str, Any]) -> set[str]:
+    return {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"}
+
+
+def blocks(plan: dict[str, Any]) -> int:
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+async def some(session: AsyncSession, table: str, column: str, count: int) -> tuple[list[UUID], list[UUID]]:
+    connection = await driver(session)
+    rows = await connection.fetch(f"SELECT id, {column} FROM {table} ORDER BY id LIMIT $1", count)
+    return [row[1] for row in rows], [row[0] for row in rows]
+
+
+SIDES = (
+    (queries._OF_REGISTRATIONS, "registrations", "buyer_id"),
+    (queries._OF_CASES, "cases", "person_id"),
+)
+
+
+async def test_candidates_and_matches_are_found_by_indexes(crowd: Database) -> None:
+    async with crowd.transaction() as session:
+        connection = await driver(session)
+        for query, table, column in SIDES:
+            people, ids = await some(session, table, column, 1)
+            plan = await explain(session, query, people, ids)
+            assert scanned(plan) == set()
+            assert blocks(plan) < 100
+        for ids in ((ids, []), ([], ids), (ids, ids)):
+            assert scanned(await explain(session, queries._STORED, *ids)) == set()
+
+        # The driver keeps statements prepared; after a few runs the server plans without looking at the arrays.
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        for query, table, column in SIDES:
+            await connection.execute(f"PREPARE generic_{table} (uuid[], uuid[]) AS {query}")
+            people, ids = await some(session, table, column, 1)
+            arrays = ", ".join("ARRAY[" + ", ".join(f"'{one}'::uuid" for one in many) + "]" for many in (people, ids))
+            plan = await explain(session, f"EXECUTE generic_{table} ({arrays})")
+            assert scanned(plan) == set()
+            assert blocks(plan) < 100
