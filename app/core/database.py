@@ -97,7 +97,6 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
-            pool_pre_ping=True,
             connect_args={"server_settings": _SERVER_SETTINGS, "timeout": 5},
         )
 
@@ -164,7 +163,9 @@ async def driver(session: AsyncSession) -> Any:
     """
     await session.flush()
     if "driver" not in session.info:
-        await session.execute(text("SELECT 1"))
         raw = await (await session.connection()).get_raw_connection()
-        session.info["driver"] = raw.driver_connection
+        connection: Any = raw.driver_connection
+        if not connection.is_in_transaction():
+            await session.execute(text("SELECT 1"))
+        session.info["driver"] = connection
     return session.info["driver"]
