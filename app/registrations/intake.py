@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from app.core.clock import Clock
 from app.core.database import Database, trouble
-from app.core.errors import AppError, DatabaseUnavailable, InternalError, TryAgain
+from app.core.errors import AppError, DatabaseUnavailable, InternalError
 from app.core.log import logger
 from app.core.sealing import Keyring
 from app.registrations.drafts import Submission
@@ -98,8 +98,8 @@ class Intake:
                 together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
                 try:
                     outcomes = await self.record_all([submission for submission, _ in together])
-                except (DatabaseUnavailable, TryAgain) as told:
-                    outcomes = [told] * len(together)
+                except Exception as error:
+                    outcomes = [error if isinstance(error, AppError) else InternalError()] * len(together)
                 for (_, future), outcome in zip(together, outcomes, strict=True):
                     if not future.done():  # the caller may have hung up; its purchase is kept all the same
                         future.set_result(outcome)
