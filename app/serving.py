@@ -61,7 +61,7 @@ def place_of(settings: Settings) -> Iterator[Place]:
         if settings.sealing_keys is None:
             raise NotReady(
                 "SENTINEL_DATABASE_URL is set, so SENTINEL_SEALING_KEYS must be too: "
-                "identities sealed with keys that nobody keeps are lost. `sentinel keys generate` makes some."
+                "identities sealed with keys that nobody keeps are lost. `sentinel keys sealing` makes one."
             )
         keyring = Keyring.parse(settings.sealing_keys.get_secret_value())
         yield Place(settings.database_url.get_secret_value(), keyring, is_embedded=False)

@@ -250,7 +250,7 @@ async def _check(
         gazetteer = await DIVISIONS.get(session)
         for index, code in enumerate(wanted.divisions):
             if not gazetteer.known(code):
-                found.append(FieldError(f"/divisions/{index}", "unknown_division", "There is no such division"))
+                found.append(FieldError(f"/divisions/{index}", "division_unknown", "There is no such division"))
     if found:
         raise InvalidRequest(errors=found)
     if not all(within(code, scope) for code in wanted.divisions or ()):

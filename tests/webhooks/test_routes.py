@@ -85,7 +85,7 @@ class TestSubscribing:
             ({"kinds": []}, "/kinds", "too_short"),
             ({"kinds": ["case.imagined"]}, "/kinds/0", "unknown_kind"),
             ({"kinds": ["subscription.tested"]}, "/kinds/0", "unknown_kind"),
-            ({"divisions": [SHATOU, "440304999"]}, "/divisions/1", "unknown_division"),
+            ({"divisions": [SHATOU, "440304999"]}, "/divisions/1", "division_unknown"),
             ({"divisions": ["4403x4"]}, "/divisions/0", "string_pattern_mismatch"),
             ({"detail": "everything"}, "/detail", "enum"),
             ({"secret": "whsec_mine"}, "/secret", "unknown_field"),
