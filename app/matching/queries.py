@@ -1,8 +1,7 @@
-"""Candidates for matches, and matches as stored."""
+"""Matches as they are stored and shown."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,101 +9,19 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cases.models import Case
-from app.cases.rules import Classification
 from app.core.database import driver
 from app.core.errors import NotFound
+from app.matching.candidates import Key
 from app.matching.models import Match
-from app.matching.rules import Marks, MatchRole, MatchStatus, Strength
+from app.matching.rules import MatchRole, MatchStatus, Strength
 from app.matching.schemas import MatchFilter, MatchOut
 from app.registrations.models import Registration
-
-Key = tuple[UUID, UUID, MatchRole]
-"""Registration, case and role."""
-
-# People who may be the same: one pass for each rule, each over an index of keyed hashes.
-_SAME_PEOPLE = """
-    SELECT here.id AS here, there.id AS there
-    FROM people here JOIN people there ON there.document_hash = here.document_hash
-    WHERE here.id = ANY($1::uuid[])
-    UNION
-    SELECT here.id, there.id
-    FROM people here JOIN people there ON there.phone_hash = here.phone_hash AND there.name_hash = here.name_hash
-    WHERE here.id = ANY($1::uuid[])
-"""
-
-# The rows on both sides are locked against change, not against reading: a reclassification that comes now waits, and its own
-# job then sees the matches made here. FOR SHARE reads the newest version of a row that changed in between – and leaves the row out,
-# locked, if it now points to another presentation. Cases are locked in the order in which lists lock them, so that the two never
-# wait for each other in a ring.
-_COLUMNS = """
-SELECT r.id AS registration_id, side.role, r.purchased_at, r.division,
-       c.id AS case_id, c.classification, c.onset_on, c.confirmed_at,
-       presented.document_hash AS presented_document, presented.document_type AS presented_type,
-       presented.phone_hash AS presented_phone, presented.name_hash AS presented_name,
-       listed.document_hash AS listed_document, listed.document_type AS listed_type,
-       listed.phone_hash AS listed_phone, listed.name_hash AS listed_name
-"""
-
-_OF_REGISTRATIONS = f"""
-WITH side AS (
-    SELECT id AS registration_id, 'buyer' AS role, buyer_id AS person_id FROM registrations WHERE id = ANY($2::uuid[])
-    UNION ALL
-    SELECT id, 'patient', patient_id FROM registrations WHERE id = ANY($2::uuid[]) AND patient_id IS NOT NULL
-), same AS ({_SAME_PEOPLE})
-{_COLUMNS}
-FROM side
-JOIN registrations r ON r.id = side.registration_id
-JOIN same ON same.here = side.person_id
-JOIN cases c ON c.person_id = same.there
-JOIN people presented ON presented.id = side.person_id
-JOIN people listed ON listed.id = c.person_id
-ORDER BY c.authority, c.case_number, r.id FOR SHARE OF r, c
-"""
-
-_OF_CASES = f"""
-WITH same AS ({_SAME_PEOPLE}), side AS (
-    SELECT r.id AS registration_id, 'buyer' AS role, same.here, r.buyer_id AS person_id
-    FROM same JOIN registrations r ON r.buyer_id = same.there
-    UNION ALL
-    SELECT r.id, 'patient', same.here, r.patient_id
-    FROM same JOIN registrations r ON r.patient_id = same.there
-)
-{_COLUMNS}
-FROM cases c
-JOIN side ON side.here = c.person_id
-JOIN registrations r ON r.id = side.registration_id
-JOIN people presented ON presented.id = side.person_id
-JOIN people listed ON listed.id = c.person_id
-WHERE c.id = ANY($2::uuid[])
-ORDER BY c.authority, c.case_number, r.id FOR SHARE OF r, c
-"""
 
 _STORED = """
 SELECT id, registration_id, case_id, role, strength, status, turn, evidence, division
 FROM matches WHERE registration_id = ANY($1::uuid[]) OR case_id = ANY($2::uuid[])
 ORDER BY id FOR NO KEY UPDATE
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A registration and a case whose people may be the same."""
-
-    registration_id: UUID
-    role: MatchRole
-    purchased_at: datetime
-    division: str
-    case_id: UUID
-    classification: Classification
-    onset_on: date | None
-    confirmed_at: datetime | None
-    presented: Marks
-    listed: Marks
-
-    @property
-    def key(self) -> Key:
-        """What names the match."""
-        return self.registration_id, self.case_id, self.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,41 +35,6 @@ class Stored:
     turn: int
     evidence: Mapping[str, str]
     division: str
-
-
-async def candidates_of_registrations(session: AsyncSession, ids: Collection[UUID]) -> list[Candidate]:
-    """Return every case that may concern a buyer or patient of these registrations."""
-    connection = await driver(session)
-    people = await connection.fetch(
-        "SELECT buyer_id AS id FROM registrations WHERE id = ANY($1::uuid[])"
-        " UNION SELECT patient_id FROM registrations WHERE id = ANY($1::uuid[]) AND patient_id IS NOT NULL",
-        list(ids),
-    )
-    rows = await connection.fetch(_OF_REGISTRATIONS, [row["id"] for row in people], list(ids))
-    return [_candidate(row) for row in rows]
-
-
-async def candidates_of_cases(session: AsyncSession, ids: Collection[UUID]) -> list[Candidate]:
-    """Return every registration whose buyer or patient may be one of these cases."""
-    connection = await driver(session)
-    people = await connection.fetch("SELECT DISTINCT person_id AS id FROM cases WHERE id = ANY($1::uuid[])", list(ids))
-    rows = await connection.fetch(_OF_CASES, [row["id"] for row in people], list(ids))
-    return [_candidate(row) for row in rows]
-
-
-def _candidate(row: Any) -> Candidate:
-    return Candidate(
-        row["registration_id"],
-        MatchRole(row["role"]),
-        row["purchased_at"],
-        row["division"],
-        row["case_id"],
-        Classification(row["classification"]),
-        row["onset_on"],
-        row["confirmed_at"],
-        Marks(row["presented_document"], row["presented_type"], row["presented_phone"], row["presented_name"]),
-        Marks(row["listed_document"], row["listed_type"], row["listed_phone"], row["listed_name"]),
-    )
 
 
 async def find_stored(

@@ -11,14 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver
 from app.core.ids import new_id
-from app.matching.queries import (
-    Candidate,
-    Key,
-    Stored,
-    candidates_of_cases,
-    candidates_of_registrations,
-    find_stored,
-)
+from app.matching.candidates import Candidate, Key, candidates_of_cases, candidates_of_registrations
+from app.matching.queries import Stored, find_stored
 from app.matching.rules import POLICY, Finding, MatchRole, MatchStatus, Strength, compare, counts, in_window
 
 _INSERT = """

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import Database, driver
-from app.matching import queries
+from app.matching import candidates, queries
 from tests.factories.world import build_world
 
 PEOPLE = 50_000
@@ -39,6 +39,14 @@ INSERT INTO matches (id, registration_id, case_id, role, strength, status, turn,
                      changed_at)
 SELECT gen_random_uuid(), r.id, c.id, 'buyer', 'certain', 'counted', 1, '{}', 'synthetic', '440304005', now(), now()
 FROM cases c JOIN registrations r ON r.buyer_id = c.person_id
+"""
+
+_CARELESS = """
+INSERT INTO people (id, key_id, presentation_hash, document_hash, phone_hash, name_hash, document_type, sealed, created_at)
+SELECT gen_random_uuid(), 1, decode(md5('cp' || n), 'hex'), decode(md5('cd' || n), 'hex'), 'phone', 'name',
+       'resident_id', '\\x00', now()
+FROM generate_series(1, 2000) AS n
+RETURNING id
 """
 
 
@@ -86,8 +94,8 @@ async def some(session: AsyncSession, table: str, column: str, count: int) -> tu
 
 
 SIDES = (
-    (queries._OF_REGISTRATIONS, "registrations", "buyer_id"),
-    (queries._OF_CASES, "cases", "person_id"),
+    (candidates._OF_REGISTRATIONS, "registrations", "buyer_id"),
+    (candidates._OF_CASES, "cases", "person_id"),
 )
 
 
@@ -99,8 +107,8 @@ async def test_candidates_and_matches_are_found_by_indexes(crowd: Database) -> N
             plan = await explain(session, query, people, ids)
             assert scanned(plan) == set()
             assert blocks(plan) < 100
-        for ids in ((ids, []), ([], ids), (ids, ids)):
-            assert scanned(await explain(session, queries._STORED, *ids)) == set()
+        for sides in ((ids, []), ([], ids), (ids, ids)):
+            assert scanned(await explain(session, queries._STORED, *sides)) == set()
 
         # The driver keeps statements prepared; after a few runs the server plans without looking at the arrays.
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
@@ -111,3 +119,25 @@ async def test_candidates_and_matches_are_found_by_indexes(crowd: Database) -> N
             plan = await explain(session, f"EXECUTE generic_{table} ({arrays})")
             assert scanned(plan) == set()
             assert blocks(plan) < 100
+
+
+async def test_a_till_that_writes_one_name_and_phone_for_all_makes_no_square(crowd: Database) -> None:
+    """Each of its customers shares them with all the others; none of them is on a list."""
+    async with crowd.transaction() as session:
+        connection = await driver(session)
+        people = [row["id"] for row in await connection.fetch(_CARELESS)]
+        ids = [
+            row["id"]
+            for row in await connection.fetch(
+                "UPDATE registrations SET buyer_id = wanted.id FROM (SELECT r.id AS old, p.id FROM"
+                " (SELECT id, row_number() OVER () AS n FROM registrations WHERE patient_id IS NULL LIMIT 2000) r"
+                " JOIN (SELECT id, ordinality AS n FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id)) p USING (n))"
+                " AS wanted WHERE registrations.id = wanted.old RETURNING registrations.id",
+                people,
+            )
+        ]
+        assert len(ids) == 2000
+        plan = await explain(session, candidates._OF_REGISTRATIONS, people, ids)
+        assert plan["Actual Rows"] == 0
+        most = max(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan))
+        assert most < 200_000  # the square is 4,000,000
