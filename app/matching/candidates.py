@@ -10,10 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cases.rules import Classification
 from app.core.database import driver
-from app.matching.rules import Marks, MatchRole
-
-Key = tuple[UUID, UUID, MatchRole]
-"""Registration, case and role."""
+from app.matching.rules import Key, Marks, MatchRole
 
 # The rows on both sides are locked against change, not against reading: a reclassification that comes now waits, and its own
 # job then sees the matches made here. FOR SHARE reads the newest version of a row that changed in between – and leaves the row out,

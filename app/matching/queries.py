@@ -11,9 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.cases.models import Case
 from app.core.database import driver
 from app.core.errors import NotFound
-from app.matching.candidates import Key
 from app.matching.models import Match
-from app.matching.rules import MatchRole, MatchStatus, Strength
+from app.matching.rules import Key, MatchRole, MatchStatus, Strength
 from app.matching.schemas import MatchFilter, MatchOut
 from app.registrations.models import Registration
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from uuid import UUID
 
 from app.cases.rules import Classification
 from app.core.clock import china_day
@@ -15,6 +16,10 @@ class MatchRole(StrEnum):
 
     BUYER = "buyer"
     PATIENT = "patient"
+
+
+Key = tuple[UUID, UUID, MatchRole]
+"""What names a match: registration, case and role."""
 
 
 class Strength(StrEnum):

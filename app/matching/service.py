@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver
 from app.core.ids import new_id
-from app.matching.candidates import Candidate, Key, candidates_of_cases, candidates_of_registrations
+from app.matching.candidates import Candidate, candidates_of_cases, candidates_of_registrations
 from app.matching.queries import Stored, find_stored
-from app.matching.rules import POLICY, Finding, MatchRole, MatchStatus, Strength, compare, counts, in_window
+from app.matching.rules import POLICY, Finding, Key, MatchRole, MatchStatus, Strength, compare, counts, in_window
 
 _INSERT = """
 INSERT INTO matches (
