@@ -175,8 +175,9 @@ async def _move(
     if feedback is not None:
         identities = await open_people(session, await people_of(session, alert), keyring)
         if any(tells_identity(feedback, identity) for identity in identities.values()):
-            detail = "It is kept in plain text and must not name a person"
-            raise InvalidRequest(errors=[FieldError("/feedback", "feedback_contains_identity", detail)])
+            raise InvalidRequest(
+                errors=[FieldError("/feedback", "feedback_contains_identity", "It is kept in plain text: name nobody")]
+            )
     alert.state = state
     steps = await session.scalar(
         select(func.count()).select_from(AlertTransition).where(AlertTransition.alert_id == alert.id)
