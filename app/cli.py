@@ -64,6 +64,29 @@ def worker(with_parent: bool) -> None:
 
 
 @cli.command()
+@click.option(
+    "--once", is_flag=True, help="End after the report; exit status 0 only if every figure agrees with the truth."
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout, and nothing else there.")
+@click.option(
+    "--scale",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 100, min_open=True),
+    help="Multiplies the city: 1 is 60 pharmacies and 3,500 residents.",
+)
+@click.option("--seed", default=1, show_default=True, help="Another seed tells another story.")
+def demo(once: bool, as_json: bool, scale: float, seed: int) -> None:
+    """Play a district's outbreak through the real HTTP API, and compare every figure with the known truth.
+
+    On an embedded database of its own. Afterwards the service goes on, with a token for each role, until Ctrl-C.
+    """
+    from app.demo.play.command import Wish, run_demo  # the other commands start faster without it
+
+    sys.exit(run_demo(Wish(scale, seed, once, as_json)))
+
+
+@cli.command()
 def migrate() -> None:
     """Bring the schema up to date, and load the divisions and drug lists that ship with the package."""
     with serving.place_of(_settings()) as place:

@@ -133,7 +133,7 @@ class Cluster:
         if _is_free(record.port):
             return True
         if may_move:
-            self._write_record(replace(record, port=_free_port()))
+            self._write_record(replace(record, port=free_port()))
         return may_move
 
     def erase(self) -> None:
@@ -237,7 +237,7 @@ class Cluster:
             shutil.rmtree(final)
         building.rename(final)
         path = name if base == self.folder else str(final)
-        self._write_record(Record(path=path, password=password, port=_free_port()))
+        self._write_record(Record(path=path, password=password, port=free_port()))
 
 
 def _is_root() -> bool:
@@ -261,7 +261,8 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of `PORTS` on which nobody listens."""
     for _ in range(200):
         port = secrets.choice(PORTS)
         if _is_free(port):
