@@ -35,6 +35,9 @@ class Alert(Base):
 
     __table_args__ = (
         Index(None, "division", postgresql_ops={"division": "text_pattern_ops"}),
+        Index(None, "raised_at", "id"),
+        Index(None, "registration_id"),
+        Index(None, "case_id"),
         Index("ix_alerts_open", "deadline_at", postgresql_where=text("state <> 'closed'")),
     )
 

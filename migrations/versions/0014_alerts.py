@@ -44,6 +44,9 @@ def upgrade() -> None:
         sa.CheckConstraint(sa.column("state").in_(STATES), name="alertstate"),
     )
     op.create_index("ix_alerts_division", "alerts", ["division"], postgresql_ops={"division": "text_pattern_ops"})
+    op.create_index("ix_alerts_raised_at_id", "alerts", ["raised_at", "id"])
+    op.create_index("ix_alerts_registration_id", "alerts", ["registration_id"])
+    op.create_index("ix_alerts_case_id", "alerts", ["case_id"])
     op.create_index("ix_alerts_open", "alerts", ["deadline_at"], postgresql_where=sa.text("state <> 'closed'"))
     op.create_table(
         "alert_transitions",
