@@ -17,7 +17,7 @@ from app.core.database import Database
 CHANNEL = "sentinel_jobs"
 """The notification's payload is the kind of the jobs."""
 
-SHORTEST_INTERVAL_SECONDS = 0.005
+SHORTEST_INTERVAL_SECONDS = 0.02
 
 _waiting: WeakKeyDictionary[Database, set[str]] = WeakKeyDictionary()
 
