@@ -1,6 +1,5 @@
 """Alerts, for those who answer them."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from app.alerts.service import AlertTransitionNotAllowed
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging, instant, page_of
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 
@@ -31,13 +30,13 @@ async def list_alerts(
     response: Response,
 ) -> Page[AlertOut]:
     """List alerts of your division, the last raised first."""
-    after = paging.after_key(datetime.fromisoformat, UUID)
+    after = paging.after_key(instant, UUID)
     rows = await queries.list_alerts(
         session,
         scope=actor.division,
         filters=filters,
         limit=paging.limit + 1,
-        before=None if after is None else (datetime.fromisoformat(str(after[0])), UUID(str(after[1]))),
+        before=None if after is None else (instant(str(after[0])), UUID(str(after[1]))),
     )
     shown, cursor = page_of(rows, paging, lambda row: (row.raised_at.isoformat(), row.id), request, response)
     return Page(items=await queries.show_alerts(session, shown), next_cursor=cursor)

@@ -5,6 +5,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Request, Response
@@ -58,6 +59,18 @@ def row_number(text: str) -> int:
     if not 0 <= number < 2**63:
         raise ValueError("not a bigint")
     return number
+
+
+def instant(text: str) -> datetime:
+    """Read a part of a sort key that is a time.
+
+    Raises:
+        ValueError: it is none that a list of ours could hold: without an offset, or not between 1900 and 2200.
+    """
+    read = datetime.fromisoformat(text)
+    if read.tzinfo is None or not 1900 <= read.year <= 2200:
+        raise ValueError("not an instant")
+    return read
 
 
 def encode_cursor(*key: object) -> str:

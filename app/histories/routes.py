@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Paging, page_of
+from app.core.pagination import Paging, instant, page_of
 from app.histories import service
 from app.histories.schemas import BuyerSearchIn, BuyersOut, HistoryPage, PurposeIn, RevealOut
 
@@ -47,7 +47,7 @@ async def read_buyer_history(
     Any `buyer_id`, `patient_id` or `person_id` of the person leads here. Only what was registered in your division. The look is
     written to the audit trail.
     """
-    after = cast("tuple[datetime, UUID] | None", paging.after_key(_instant, UUID))
+    after = cast("tuple[datetime, UUID] | None", paging.after_key(instant, UUID))
     history = await service.read_history(session, buyer_id, actor=actor, now=now, limit=paging.limit + 1, after=after)
     items, cursor = page_of(
         history.purchases, paging, lambda row: (row.purchased_at, row.registration_id), request, response
@@ -71,11 +71,3 @@ async def reveal_buyer(
     """
     response.headers["Cache-Control"] = "no-store"
     return await service.reveal_buyer(session, buyer_id, asked.purpose, actor=actor, now=now, keyring=keyring)
-
-
-def _instant(text: str) -> datetime:
-    instant = datetime.fromisoformat(text)
-    # A purchase lies between these years; others, and times without an offset, are not from a cursor of ours.
-    if instant.tzinfo is None or not 1900 <= instant.year <= 2200:
-        raise ValueError("not the time of a purchase")
-    return instant

@@ -1,0 +1,141 @@
+"""From a token to an actor, and how long it is believed."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app.auth import guards
+from app.auth.guards import KNOWN_FOR_SECONDS, KnownActors
+from app.auth.models import ApiKey
+from app.auth.queries import token_hash
+from app.auth.rules import SYSTEM
+from app.auth.service import revoke_key
+from app.core.database import Database
+from app.core.errors import NotFound
+from app.core.http import Services
+from app.core.ids import new_id
+from tests.conftest import MOMENT
+from tests.factories import keys
+from tests.factories.divisions import FUTIAN
+
+Clients = Callable[[str | None], httpx.AsyncClient]
+
+
+class Time:
+    """The guard's own clock."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> Time:
+    passing = Time()
+    monkeypatch.setattr(guards, "time", passing)
+    return passing
+
+
+async def revoke(database: Database, token: str) -> None:
+    async with database.transaction() as session:
+        key_id = (await session.execute(select(ApiKey.id).where(ApiKey.token_hash == token_hash(token)))).scalar_one()
+        await revoke_key(session, key_id, actor=SYSTEM, now=MOMENT)
+
+
+class TestAKey:
+    async def test_opens_what_its_role_may_and_nothing_else(self, database: Database, client_for: Clients) -> None:
+        official = client_for(await keys.token(database, "official", FUTIAN))
+        assert (await official.get("/v1/pharmacies")).status_code == 200
+        refused = await official.get("/v1/audit")
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert refused.json()["detail"] == "Needs the permission audit.read"
+
+    async def test_that_is_revoked_is_refused_within_two_seconds(
+        self, database: Database, client_for: Clients, passing: Time
+    ) -> None:
+        token = await keys.token(database, "official", FUTIAN)
+        client = client_for(token)
+        assert (await client.get("/v1/pharmacies")).status_code == 200
+        await revoke(database, token)
+        passing.seconds += KNOWN_FOR_SECONDS
+        for _ in range(2):
+            assert (await client.get("/v1/pharmacies")).status_code == 401
+        assert KNOWN_FOR_SECONDS <= 2
+
+    async def test_is_looked_up_once_in_two_seconds(
+        self,
+        database: Database,
+        services: Services,
+        client_for: Clients,
+        passing: Time,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        token = await keys.token(database, "official", FUTIAN)
+        looked_up = 0
+        real = guards.find_actor
+
+        async def counting(*arguments: object) -> object:
+            nonlocal looked_up
+            looked_up += 1
+            return await real(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(guards, "find_actor", counting)
+        client = client_for(token)
+        for _ in range(5):
+            await client.get("/v1/pharmacies")
+        assert looked_up == 1
+        passing.seconds += KNOWN_FOR_SECONDS
+        await client.get("/v1/pharmacies")
+        assert looked_up == 2
+
+    async def test_that_is_unknown_is_not_remembered(
+        self, services: Services, database: Database, client_for: Clients, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(guards, "_MOST_KNOWN", 3)
+        for number in range(5):
+            await client_for(f"sentinel_{number}").get("/v1/pharmacies")
+        known = services.parts.get(KnownActors)
+        assert known is None or known._known == {}
+        for number in range(5):
+            client = client_for(await keys.token(database, "official", FUTIAN, name=f"Synthetic {number}"))
+            await client.get("/v1/pharmacies")
+        assert len(services.parts[KnownActors]._known) <= 3
+
+    async def test_is_kept_as_a_hash_alone(self, database: Database) -> None:
+        token = await keys.token(database, "official", FUTIAN)
+        async with database.transaction() as session:
+            [key] = (await session.execute(select(ApiKey))).scalars()
+            assert token.encode() not in key.token_hash
+            assert (key.token_hash, len(key.token_hash)) == (token_hash(token), 32)
+
+
+class TestRevoking:
+    async def test_again_changes_nothing_and_of_nothing_is_refused(self, database: Database) -> None:
+        token = await keys.token(database, "official", FUTIAN)
+        await revoke(database, token)
+        await revoke(database, token)
+        with pytest.raises(NotFound):
+            async with database.transaction() as session:
+                await revoke_key(session, new_id(), actor=SYSTEM, now=MOMENT)
+
+
+class TestAnAccount:
+    async def test_is_one_however_many_keys_it_has(self, database: Database) -> None:
+        first, second = [await keys.actor(database, "official", FUTIAN) for _ in range(2)]
+        other = await keys.actor(database, "official", FUTIAN, name="Synthetic other")
+        above = await keys.actor(database, "official", "4403")
+        assert first.account_id == second.account_id
+        assert first.key_id != second.key_id
+        assert len({first.account_id, other.account_id, above.account_id}) == 3
+
+    async def test_of_a_chain_is_known_by_its_pharmacies_in_any_order(self, database: Database) -> None:
+        shops = [new_id(), new_id()]
+        one = await keys.actor(database, "pharmacy", pharmacy_ids=shops)
+        same = await keys.actor(database, "pharmacy", pharmacy_ids=shops[::-1], name="Another name")
+        part = await keys.actor(database, "pharmacy", pharmacy_ids=shops[:1])
+        assert one.account_id == same.account_id != part.account_id
+        assert one.pharmacy_ids == frozenset(shops)

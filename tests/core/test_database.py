@@ -1,0 +1,100 @@
+import asyncio
+from contextlib import suppress
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.core.database import Database, after_commit, async_url, driver, trouble
+
+
+async def raised(database: Database, statement: str, *, through_driver: bool) -> BaseException:
+    """What a statement raises, sent in one of the two ways."""
+    try:
+        async with database.transaction() as session:
+            if through_driver:
+                await (await driver(session)).execute(statement)
+            else:
+                await session.execute(text(statement))
+    except (DBAPIError, asyncpg.PostgresError) as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def raising(errcode: str) -> str:
+    return f"DO $$ BEGIN RAISE EXCEPTION 'synthetic' USING ERRCODE = '{errcode}'; END $$"
+
+
+class TestTrouble:
+    @pytest.mark.parametrize("through_driver", [True, False])
+    @pytest.mark.parametrize(
+        ("errcode", "code"),
+        [
+            *(("40P01", "try_again"), ("40001", "try_again"), ("55P03", "try_again")),
+            *(("57P01", "database_unavailable"), ("57014", "database_unavailable"), ("53300", "database_unavailable")),
+            *(("53100", "database_unavailable"), ("08006", "database_unavailable"), ("25006", "database_unavailable")),
+            *(("23505", None), ("22001", None), ("42601", None), ("P0001", None)),
+        ],
+    )
+    async def test_that_passes_is_told_from_a_fault_of_ours(
+        self, database: Database, errcode: str, code: str | None, through_driver: bool
+    ) -> None:
+        told = trouble(await raised(database, raising(errcode), through_driver=through_driver))
+        assert (told and told.code) == code
+        assert told is None or (told.status, told.headers) == (503, {"Retry-After": "1"})
+
+    def test_is_also_what_happens_before_a_statement(self) -> None:
+        for error in (ConnectionRefusedError(), TimeoutError(), PoolTimeout(), asyncpg.InvalidPasswordError("x")):
+            told = trouble(error)
+            assert told is not None
+            assert told.code == "database_unavailable"
+        for error in (ValueError(), KeyError("x"), IntegrityError("x", {}, Exception())):
+            assert trouble(error) is None
+
+
+class TestATransaction:
+    async def test_is_committed_at_the_end_and_taken_back_on_an_error(self, committed: Database) -> None:
+        async with committed.transaction() as session:
+            await session.execute(text("CREATE TABLE kept (value integer)"))
+        with suppress(RuntimeError):
+            async with committed.transaction() as session:
+                await session.execute(text("INSERT INTO kept VALUES (1)"))
+                await (await driver(session)).execute("INSERT INTO kept VALUES (2)")
+                raise RuntimeError
+        async with committed.transaction() as session:
+            assert (await session.execute(text("SELECT count(*) FROM kept"))).scalar_one() == 0
+
+    async def test_calls_what_follows_only_after_its_commit(self, committed: Database) -> None:
+        called: list[Database] = []
+        with suppress(RuntimeError):
+            async with committed.transaction() as session:
+                after_commit(session, called.append)
+                raise RuntimeError
+        assert called == []
+        async with committed.transaction() as session:
+            await session.execute(text("SELECT 1"))
+            after_commit(session, called.append)
+            assert called == []
+        assert called == [committed]
+
+    async def test_waits_for_a_connection_no_longer_than_told(self, migrated_url: str) -> None:
+        database = Database(migrated_url, pool_size=1)
+        database.engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+        try:
+            async with database.transaction() as session:
+                await session.execute(text("SELECT 1"))
+                with pytest.raises(PoolTimeout):
+                    async with database.transaction() as second:
+                        await asyncio.wait_for(second.execute(text("SELECT 1")), timeout=5)
+        finally:
+            await database.dispose()
+
+
+class TestAUrl:
+    @pytest.mark.parametrize("scheme", ["postgresql", "postgres+asyncpg", "postgresql+psycopg"])
+    def test_is_read_whatever_driver_it_names(self, scheme: str) -> None:
+        if scheme.startswith("postgres+"):
+            scheme = "postgresql+asyncpg"
+        assert async_url(f"{scheme}://u:p%40ss@h:1/d") == "postgresql+asyncpg://u:p%40ss@h:1/d"

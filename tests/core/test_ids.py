@@ -1,0 +1,45 @@
+from uuid import RFC_4122, UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core import ids
+from app.core.ids import new_id, new_token
+
+
+def made_at(milliseconds: int) -> UUID:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids.time, "time_ns", lambda: milliseconds * 1_000_000 + 999_999)
+        return new_id()
+
+
+class TestAnId:
+    @given(st.integers(0, 2**48 - 1))
+    def test_is_a_uuid_of_version_seven_that_tells_its_millisecond(self, milliseconds: int) -> None:
+        made = made_at(milliseconds)
+        assert (made.version, made.variant) == (7, RFC_4122)
+        assert made.int >> 80 == milliseconds
+
+    @given(st.integers(0, 2**48 - 2), st.integers(1, 10**6))
+    def test_sorts_after_those_of_earlier_milliseconds(self, milliseconds: int, later: int) -> None:
+        earlier, after = made_at(milliseconds), made_at(min(milliseconds + later, 2**48 - 1))
+        assert earlier < after
+        assert str(earlier) < str(after)
+        assert earlier.bytes < after.bytes
+
+    def test_is_random_in_every_other_bit(self) -> None:
+        many = [made_at(0).int for _ in range(200)]
+        assert len(set(many)) == 200
+        ever_set = ever_clear = 0
+        for one in many:
+            ever_set |= one
+            ever_clear |= ~one & (2**128 - 1)
+        assert (ever_set & ever_clear).bit_count() == 74
+
+
+class TestAToken:
+    def test_has_a_prefix_and_256_random_bits(self) -> None:
+        many = {new_token("sentinel") for _ in range(100)}
+        assert len(many) == 100
+        assert all(one.startswith("sentinel_") and len(one) == len("sentinel_") + 43 and one.isascii() for one in many)
