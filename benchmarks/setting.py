@@ -133,8 +133,7 @@ def serving(application: str, environment: dict[str, str], *, processes: int = 1
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = (
-        "from app.serving import listen; "
-        f"listen({application!r}, host='127.0.0.1', port={port}, processes={processes})"
+        f"from app.serving import listen; listen({application!r}, host='127.0.0.1', port={port}, processes={processes})"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", f"if __name__ == '__main__':\n {program}"],

@@ -66,7 +66,7 @@ def plan(scale: float, seed: int, end: datetime, terms: Terms | None = None) -> 
     calendar = Calendar.ending(end)
 
     def rng(part: str) -> Random:
-        return Random(f"{seed}/{part}")  # noqa: S311 - a story needs to be repeatable, not unpredictable
+        return Random(f"{seed}/{part}")
 
     city = build_city(rng("city"), scale, calendar.first_day)
     stage = set_stage(rng("stage"), city)

@@ -79,7 +79,7 @@ class TestListsAtOnce:
 
     async def test_that_overlap_and_add_details_never_block_each_other(self, city: City) -> None:
         """Among them tills that register the very same presentations, which both sides insert."""
-        chance = random.Random(7)  # noqa: S311
+        chance = random.Random(7)
         uploads = []
         for _ in range(12):
             some = chance.sample(range(CASES), 120)

@@ -26,7 +26,7 @@ def person(index: int) -> Presentation:
 class TestTransactionsWithTheSameNewPeople:
     async def test_agree_on_one_row_for_each(self, committed: Database, keyring: Keyring) -> None:
         people = [person(index) for index in range(200)]
-        dice = random.Random(5)  # noqa: S311 - the order of rows, no secret
+        dice = random.Random(5)
 
         async def bring() -> dict[int, UUID]:
             order = dice.sample(range(len(people)), len(people))

@@ -120,7 +120,7 @@ async def city(committed: Database, keyring: Keyring) -> AsyncIterator[City]:
 
 class TestAPurchaseAndItsCaseAtTheSameMoment:
     async def test_always_make_one_match_one_alert_and_one_event(self, city: City) -> None:
-        chance = random.Random(20260215)  # noqa: S311
+        chance = random.Random(20260215)
         people = list(range(PAIRS))
         chance.shuffle(people)
         facts: list[list[Any]] = []
@@ -158,12 +158,12 @@ class TestADiscardedCase:
         told = await city.tell(people)
         cases = [outcome.id for outcome in told if isinstance(outcome, Recorded)]
         await city.drain()
-        order = random.Random(4).sample(people, RACES)  # noqa: S311
+        order = random.Random(4).sample(people, RACES)
 
         async def race(persons: Sequence[int]) -> None:
             for person in persons:
                 await city.register([person])
-                await asyncio.sleep(random.Random(person).uniform(0, 0.02))  # noqa: S311
+                await asyncio.sleep(random.Random(person).uniform(0, 0.02))
                 await city.discard(cases[person])
 
         async with city.two_workers():

@@ -135,4 +135,4 @@ class TestAPharmacyThatIsSuspendedAfterwards:
         await city.runner.drain()
         decision = await city.decision()
         assert decision["status"] == "not_eligible"
-        assert [c["code"] for c in decision["criteria"] if not c["met"]][0] == "pharmacy_in_good_standing"
+        assert next(c["code"] for c in decision["criteria"] if not c["met"]) == "pharmacy_in_good_standing"
