@@ -10,8 +10,10 @@ BODY = ("body",)
 MOST_ERRORS = 100
 
 _CODES = {"extra_forbidden": "unknown_field", "missing": "required"}
-# Pydantic's messages do not repeat what was sent, except those of these kinds.
-_QUOTING = frozenset({"value_error", "assertion_error", "uuid_parsing", "union_tag_invalid"})
+# Pydantic's messages do not repeat what was sent, but for a few kinds; and one names our class.
+_MESSAGES = dict.fromkeys(("value_error", "assertion_error", "uuid_parsing", "union_tag_invalid"), "Not valid") | {
+    "model_type": "Input should be an object"
+}
 _OF_A_KEY = "[key]"  # what pydantic appends where the name of a member is wrong, not its value
 
 
@@ -57,7 +59,7 @@ def field_errors(error: Findings, *, within: tuple[str, ...] = ()) -> list[Field
                 break
         if location and location[-1] == _OF_A_KEY and kind != "extra_forbidden":
             location = location[:-1]
-        message = "Not valid" if kind in _QUOTING else str(item["msg"])
+        message = _MESSAGES.get(kind) or str(item["msg"])
         found.append(FieldError(pointer((*within, *location)), _CODES.get(kind, kind), message))
         if len(found) == MOST_ERRORS:
             break

@@ -130,7 +130,7 @@ class TestABodyThatIsTooLarge:
 
         async def endless() -> AsyncIterator[bytes]:
             nonlocal sent
-            while True:
+            while sent < 64 << 20:
                 sent += 1 << 20
                 yield b" " * (1 << 20)
 
@@ -264,7 +264,7 @@ class TestAPurchase:
             told = problem(await sender.send("registration", json.dumps(body)), 422, "invalid_request")
             found = [(error["pointer"], error["code"]) for error in told["errors"]]
             assert found == [(pointer, code)], members
-            assert [(error["pointer"], error["code"]) for error in row["errors"]] == found
+            assert row["errors"] == told["errors"]
         assert await sender.rows() == before
 
     async def test_with_a_member_named_twice_is_read_as_its_last(self, sender: Sender, world: World) -> None:
