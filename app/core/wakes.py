@@ -48,7 +48,7 @@ async def _tell(database: Database) -> None:
                         "SELECT pg_notify($1, kind) FROM unnest($2::text[]) AS kind", CHANNEL, list(kinds)
                     )
             await asyncio.sleep(SHORTEST_INTERVAL_SECONDS)
-    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         pass  # the workers look for themselves every second
     finally:
         del _waiting[database]
