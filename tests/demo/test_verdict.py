@@ -148,6 +148,12 @@ def raise_twice(account: Account) -> None:
     account.found.alerts.append(account.found.alerts[0])
 
 
+def raise_too_few(account: Account) -> None:
+    for told_of in (account.found.alerts, account.found.events, account.found.deliveries):
+        told_of.pop()
+    account.subscriber.arrivals.popitem()
+
+
 def lose_event(account: Account) -> None:
     account.found.events.pop()
 
@@ -172,7 +178,7 @@ SPOILT: tuple[Callable[[Account], None], ...] = (
     *(lose_registration, store_twice, forget_flag, miscount_result, surprise),
     *(miss_match, weaken_match, match_the_other_way, reclassify),
     *(judge_otherwise, pay_less, lose_ledger_entry),
-    *(raise_twice, lose_event, lose_delivery, leave_delivery_pending, never_arrive, sign_wrongly),
+    *(raise_twice, raise_too_few, lose_event, lose_delivery, leave_delivery_pending, never_arrive, sign_wrongly),
 )
 
 
@@ -189,7 +195,9 @@ class TestTheVerdict:
         spoil(account)
         assert account.differences() != []
 
-    @pytest.mark.parametrize("spoil", [lose_registration, miss_match, never_arrive], ids=lambda spoil: spoil.__name__)
+    @pytest.mark.parametrize(
+        "spoil", [lose_registration, miss_match, raise_too_few, never_arrive], ids=lambda spoil: spoil.__name__
+    )
     def test_counts_what_slipped_through(self, spoil: Callable[[Account], None]) -> None:
         account = deepcopy(perfect(told()))
         spoil(account)

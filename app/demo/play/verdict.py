@@ -36,6 +36,9 @@ class Verdict:
         """Matches that the truth knows and the service does not."""
         self.undelivered = sorted({event["id"] for event in found.events} - subscriber.arrivals.keys())
         """Events that never arrived."""
+        raised = Counter(alert["kind"] for alert in found.alerts)
+        self.unraised = sum(max(0, count - raised[kind]) for kind, count in truth.alerts.items())
+        """Alerts that should have been raised and were not."""
         self._compare_rows()
         self._compare_matches()
         self._compare_decisions()
@@ -43,8 +46,8 @@ class Verdict:
 
     @property
     def slipped_through(self) -> int:
-        """Purchases that were acknowledged and are gone, matches that nobody found, alerts that nobody got."""
-        return len(self.lost) + len(self.missed) + len(self.undelivered)
+        """Purchases that were acknowledged and are gone, matches that were not found, alerts not raised or not received."""
+        return len(self.lost) + len(self.missed) + self.unraised + len(self.undelivered)
 
     def matches(self) -> list[Match]:
         """Return the service's matches in the truth's words."""
