@@ -133,11 +133,13 @@ def serving(application: str, environment: dict[str, str], *, processes: int = 1
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = (
-        f"from app.serving import listen; listen({application!r}, host='127.0.0.1', port={port}, processes={processes})"
+        "from app.serving import follow_parent, listen; follow_parent(); "
+        f"listen({application!r}, host='127.0.0.1', port={port}, processes={processes})"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", f"if __name__ == '__main__':\n {program}"],
         env={**os.environ, "SENTINEL_SEALING_KEYS": KEYS, "SENTINEL_LOG_LEVEL": "WARNING", **environment},
+        stdin=subprocess.PIPE,  # closes when this process is killed, and the child follows
         start_new_session=True,
     )
     try:

@@ -14,7 +14,8 @@ from app.core.http import problem, render
 from app.core.ids import new_id
 from app.core.log import logger
 
-_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
+# A caller's own id is kept if it is a UUID: anything else may hold a phone or a name, and it goes into the log.
+_UUID = re.compile(rb"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 DEFAULT_BODY_LIMIT = 256 * 1024
 
 
@@ -32,7 +33,7 @@ class RequestEnvelope:
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.match(given) else str(new_id())
+        request_id = given.decode() if _UUID.match(given) else str(new_id())
         scope["request_id"] = request_id
         limit = self.body_limits.get(scope["path"], DEFAULT_BODY_LIMIT)
         started = time.perf_counter()
@@ -52,7 +53,11 @@ class RequestEnvelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    *scope.get("rate_limit", ()),
+                ]
             await send(message)
 
         try:
