@@ -69,7 +69,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def show(figures: Figures, to: Console) -> None:
     """Print the report."""
-    for part in (_title(figures), _counter(figures), _curve(figures), _matches(figures), _rewards(figures)):
+    curve = _curve(figures, columns=2 if to.width >= WIDTH else 1)
+    for part in (_title(figures), _counter(figures), curve, _matches(figures), _rewards(figures)):
         to.print(part)
         to.print()
     to.print(_alerts(figures))
@@ -99,7 +100,8 @@ def _counter(figures: Figures) -> RenderableType:
     )
 
 
-def _curve(figures: Figures) -> RenderableType:
+def _curve(figures: Figures, *, columns: int) -> RenderableType:
+    """Draw the days, each so many columns wide."""
     curve, lead = figures["curve"], figures["lead"]
     table = Table.grid(padding=(0, 2))
     for name, member, style in (
@@ -109,10 +111,10 @@ def _curve(figures: Figures) -> RenderableType:
         ("确诊 confirmed", "confirmed", "red"),
     ):
         values = [day[member] for day in curve]
-        bars = Text(_bars(values), style)
+        bars = Text(_bars(values, columns), style)
         table.add_row(name, bars, Text(f"最高 peak {max(values)}, 共 total {sum(values):,}", "dim"))
     first, last = curve[0]["day"][5:], curve[-1]["day"][5:]
-    table.add_row("", Text(first + " " * (2 * len(curve) - len(first) - len(last)) + last, "dim"), "")
+    table.add_row("", Text(first + " " * (columns * len(curve) - len(first) - len(last)) + last, "dim"), "")
     words = Text()
     if lead["first"] is not None:
         seen = lead["first"]
@@ -218,8 +220,8 @@ def _side_by_side(*parts: RenderableType) -> RenderableType:
     return table
 
 
-def _bars(values: Iterable[int]) -> str:
-    """Return a bar of eighths for each value, two columns wide; whatever happened at all is seen."""
+def _bars(values: Iterable[int], columns: int) -> str:
+    """Return a bar of eighths for each value; whatever happened at all is seen."""
     heights: list[Any] = list(values)
     top = max([*heights, 1])
-    return "".join(_BLOCKS[0 if not value else max(1, round(8 * value / top))] * 2 for value in heights)
+    return "".join(_BLOCKS[0 if not value else max(1, round(8 * value / top))] * columns for value in heights)
