@@ -24,16 +24,19 @@ from app.registrations import routes as registrations
 from app.registrations.intake import Intake
 from app.reports import audit_routes, reward_routes
 from app.rewards import routes as rewards
+from app.sales import routes as sales
 from app.webhooks import routes as webhooks
 
 ROUTERS = (
     registrations.tills,  # first, because routes are tried in order and this one is asked a thousand times as often
     health.router,
+    catalogue.tills,
     catalogue.router,
     pharmacies.router,
     webhooks.router,
     regimes.router,
     registrations.router,
+    sales.router,
     cases.router,
     matching.router,
     rewards.router,

@@ -25,6 +25,7 @@ CHAPTERS = (
     "webhooks.models",
     "regimes.models",
     "registrations.models",
+    "sales.models",
     "cases.models",
     "matching.models",
     "rewards.models",

@@ -25,6 +25,7 @@ TAGS = {
     "webhooks": "Subscriptions, deliveries, and the same events by polling.",
     "regimes": "What a division requires today.",
     "registrations": "Purchases registered at the counter.",
+    "sales": "Anonymous daily counts, and what of them was registered.",
     "cases": "The health authority's list.",
     "matches": "Registrations and cases that concern the same person.",
     "rewards": "What a pharmacy earned, criterion by criterion, and the report.",

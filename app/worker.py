@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit.service import chain_entries
+from app.catalogue import jobs as catalogue
 from app.core.clock import Clock
 from app.core.database import Database
 from app.core.handlers import Job, Registry
@@ -36,6 +37,7 @@ def handlers(keyring: Keyring, sender: Sender) -> Registry:
     registry = Registry()
     Flow(keyring).register(registry)
     deliveries.register(registry, keyring=keyring, sender=sender)
+    catalogue.register(registry)
 
     async def chain(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
         await chain_entries(session, keyring=keyring)

@@ -23,6 +23,7 @@ class Permission(StrEnum):
     """What can be allowed."""
 
     READ_CATALOGUE = "catalogue.read"
+    KEEP_CATALOGUE = "catalogue.keep"
     READ_REGIMES = "regimes.read"
     DECLARE_REGIMES = "regimes.declare"
     READ_PHARMACIES = "pharmacies.read"
@@ -31,6 +32,8 @@ class Permission(StrEnum):
     SET_ROSTER = "pharmacies.set_roster"
     REGISTER = "registrations.record"
     READ_REGISTRATIONS = "registrations.read"
+    REPORT_SALES = "sales.report"
+    READ_SALES = "sales.read"
     RECORD_CASES = "cases.record"
     READ_CASES = "cases.read"
     READ_MATCHES = "matches.read"
@@ -56,6 +59,7 @@ _P, _H, _E, _O, _AU, _AD = (
 
 MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.READ_CATALOGUE: frozenset({_P, _H, _E, _O, _AU, _AD}),
+    Permission.KEEP_CATALOGUE: frozenset({_O}),
     Permission.READ_REGIMES: frozenset({_P, _H, _E, _O, _AU, _AD}),
     Permission.DECLARE_REGIMES: frozenset({_O}),
     Permission.READ_PHARMACIES: frozenset({_E, _O, _AD}),
@@ -64,6 +68,8 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.SET_ROSTER: frozenset({_P, _O}),
     Permission.REGISTER: frozenset({_P}),
     Permission.READ_REGISTRATIONS: frozenset({_P, _E, _O}),
+    Permission.REPORT_SALES: frozenset({_P}),
+    Permission.READ_SALES: frozenset({_P, _E, _O}),
     Permission.RECORD_CASES: frozenset({_H}),
     Permission.READ_CASES: frozenset({_H, _E}),
     Permission.READ_MATCHES: frozenset({_E}),

@@ -3,7 +3,22 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Date, DateTime, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.catalogue.vocabulary import AliasKind, DrugKind
@@ -67,3 +82,48 @@ class DrugAlias(Base):
     drug_id: Mapped[UUID] = mapped_column(ForeignKey(ListedDrug.id), primary_key=True)
     kind: Mapped[AliasKind] = mapped_column(text_enum(AliasKind), primary_key=True)
     value: Mapped[str] = mapped_column(String(100), primary_key=True)
+
+
+class UnresolvedSightings(Base):
+    """What one transaction of tills did not find in the catalogue, as arrays of one length; waits to be folded.
+
+    Nothing links it to a purchase. Pharmacies are told later in the book, so no key points to them from here.
+    """
+
+    __tablename__ = "unresolved_sightings"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kinds: Mapped[list[str]] = mapped_column(ARRAY(String(32)))
+    codes: Mapped[list[str]] = mapped_column(ARRAY(String(100)))
+    pharmacies: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    divisions: Mapped[list[str]] = mapped_column(ARRAY(String(12)))
+    days: Mapped[list[date]] = mapped_column(ARRAY(Date))
+    drugs: Mapped[list[UUID | None]] = mapped_column(ARRAY(Uuid))
+    resemble: Mapped[list[bool]] = mapped_column(ARRAY(Boolean))
+    times: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+
+
+class UnresolvedProduct(Base):
+    """A code or name that a pharmacy sent and no list knew, in the form of `rules.normal_alias`.
+
+    `drug_id` is what such a line was last found to be by another mark; `resembles` says that a listed name stands in this
+    one. `division` is the pharmacy's; days are those of the purchases.
+    """
+
+    __tablename__ = "unresolved_products"
+
+    kind: Mapped[AliasKind] = mapped_column(text_enum(AliasKind), primary_key=True)
+    value: Mapped[str] = mapped_column(String(100), primary_key=True)
+    pharmacy_id: Mapped[UUID] = mapped_column(primary_key=True)
+    division: Mapped[str] = mapped_column(String(12))
+    drug_id: Mapped[UUID | None] = mapped_column(ForeignKey(ListedDrug.id))
+    resembles: Mapped[bool]
+    times: Mapped[int]
+    first_seen_on: Mapped[date] = mapped_column(Date)
+    last_seen_on: Mapped[date] = mapped_column(Date)
+
+    __table_args__ = (
+        Index(None, "division", postgresql_ops={"division": "text_pattern_ops"}),
+        Index(None, "pharmacy_id", "last_seen_on"),
+        Index(None, "last_seen_on"),
+    )

@@ -6,6 +6,7 @@ drug whose name happens to hold the same characters.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from app.catalogue.vocabulary import (
@@ -60,7 +61,8 @@ def _tidy(text: str) -> str:
 
 def squeeze(name: str) -> str:
     """Return the form in which two product names are the same: folded, without spaces."""
-    return "".join(fold(name).split())
+    # Composed once more: an accent that stood by itself may now stand behind its letter.
+    return unicodedata.normalize("NFKC", "".join(fold(name).split()))
 
 
 def read_around(name: str, start: int, end: int, *, salts: bool) -> Reading | None:

@@ -2,13 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.catalogue.directory import Directory, Drug, Listing
-from app.catalogue.models import DrugAlias, DrugList, ListedDrug
+from app.catalogue.models import DrugAlias, DrugList, ListedDrug, UnresolvedProduct
+from app.catalogue.schemas import UnresolvedFilter
 from app.catalogue.vocabulary import AliasKind
 from app.catalogue.wording import parse_wording
 from app.core.snapshots import Snapshot
@@ -91,3 +95,92 @@ async def load_directory(session: AsyncSession) -> Directory:
 
 CATALOGUE = Snapshot("catalogue", load_directory)
 """The catalogue in memory: `(await CATALOGUE.get(session)).resolver_for(division, day).resolve(name=…)`."""
+
+FEWEST_PHARMACIES = 2
+FEWEST_TIMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A code or name that tills sent and nobody knew. `drug_id` is what lines with this code were found to be by name."""
+
+    kind: AliasKind
+    value: str
+    pharmacies: int
+    times: int
+    first_seen_on: date
+    last_seen_on: date
+    drug_id: UUID | None
+    division: str
+
+
+async def list_unresolved(
+    session: AsyncSession,
+    *,
+    scope: str | None,
+    filters: UnresolvedFilter,
+    today: date,
+    limit: int,
+    after: tuple[int, str, str] | None,
+) -> list[Unresolved]:
+    """Return what tills within a scope sent and no list in force knows, the most frequent first.
+
+    A name is shown if two pharmacies sent it, or if it holds a listed one and came three times: what a single clerk typed
+    once may be anything.
+    """
+    seen = UnresolvedProduct
+    pharmacies, times = func.count().label("pharmacies"), func.sum(seen.times).label("times")
+    query = (
+        select(
+            *(seen.kind, seen.value, pharmacies, times),
+            func.min(seen.first_seen_on).label("first_seen_on"),
+            func.max(seen.last_seen_on).label("last_seen_on"),
+            func.array_agg(aggregate_order_by(seen.drug_id, seen.last_seen_on.desc(), seen.pharmacy_id))
+            .filter(seen.drug_id.is_not(None))
+            .label("drugs"),
+            func.min(seen.division).label("division"),
+        )
+        .where(~_is_alias(today))
+        .group_by(seen.kind, seen.value)
+        .having(
+            or_(
+                seen.kind != AliasKind.NAME,
+                pharmacies >= FEWEST_PHARMACIES,
+                and_(func.bool_or(seen.resembles), times >= FEWEST_TIMES),
+            )
+        )
+        .order_by(times.desc(), seen.kind.desc(), seen.value.desc())
+        .limit(limit)
+    )
+    for division in (scope, filters.division):
+        if division is not None:
+            query = query.where(seen.division.startswith(division))
+    if filters.kind is not None:
+        query = query.where(seen.kind == filters.kind)
+    if after is not None:
+        query = query.having(tuple_(times, seen.kind, seen.value) < after)
+    return [
+        Unresolved(
+            *(row.kind, row.value, row.pharmacies, row.times, row.first_seen_on, row.last_seen_on),
+            drug_id=row.drugs[0] if row.drugs else None,
+            division=row.division,
+        )
+        for row in await session.execute(query)
+    ]
+
+
+def _is_alias(today: date) -> ColumnElement[bool]:
+    """Say whether a list in force where the product was sent knows it by now."""
+    known = (
+        select(DrugAlias.drug_id)
+        .join(ListedDrug)
+        .join(DrugList)
+        .where(
+            DrugAlias.kind == UnresolvedProduct.kind,
+            DrugAlias.value == UnresolvedProduct.value,
+            UnresolvedProduct.division.startswith(DrugList.division),
+            DrugList.valid_from <= today,
+            or_(DrugList.valid_to.is_(None), DrugList.valid_to > literal(today)),
+        )
+    )
+    return known.correlate(UnresolvedProduct).exists()

@@ -165,6 +165,16 @@ class Resolver:
             self._seen[line] = known
         return known
 
+    def resembling(self, name: str) -> tuple[UUID, ...]:
+        """Return the entries whose name stands in a product's name, whatever stands around it; the longest first."""
+        found: dict[UUID, int] = {}
+        for text in candidates(name):
+            for start, first in enumerate(text):
+                for stem, _, entry, _ in self._by_first.get(first, ()):
+                    if text.startswith(stem, start):
+                        found[entry.id] = len(stem)
+        return tuple(sorted(found, key=lambda drug_id: -found[drug_id]))
+
     def _resolve(
         self, gtin: str | None, approval_number: str | None, trace_marks: Sequence[str], name: str | None
     ) -> Resolution:

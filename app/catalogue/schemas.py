@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.catalogue.vocabulary import AliasKind, DrugKind
-from app.core.schemas import Code, DivisionCode, Label, LongText, Model, Out
+from app.core.schemas import Code, Day, DivisionCode, Filter, Label, LongText, Model, Out
 
 ProductCode = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 
@@ -35,11 +35,18 @@ class ProductIn(Model):
         return self
 
 
+class PlaceFilter(Filter):
+    """Where and when a catalogue is asked for."""
+
+    division: DivisionCode = Field(description="Where the pharmacy is")
+    on: Day | None = Field(default=None, description="A day in China; today if left out")
+
+
 class ResolveIn(Model):
     """Products to look up as they would be resolved at a place on a day."""
 
     division: DivisionCode = Field(description="Where the pharmacy is")
-    on: date | None = Field(default=None, description="Day of the purchase in China; today if left out")
+    on: Day | None = Field(default=None, description="Day of the purchase in China; today if left out")
     items: list[ProductIn] = Field(min_length=1, max_length=MAX_PRODUCTS)
 
 
@@ -48,6 +55,19 @@ class AliasIn(Model):
 
     kind: AliasKind
     value: Label
+
+
+class NewAliasIn(AliasIn):
+    """A code or name by which tills mean a listed drug."""
+
+    drug_id: UUID
+
+
+class UnresolvedFilter(Filter):
+    """Which of the products that did not resolve to show."""
+
+    division: DivisionCode | None = None
+    kind: AliasKind | None = Field(default=None, description="Only names, or codes of this kind")
 
 
 class ListedDrugIn(Model):
@@ -147,3 +167,28 @@ class ResolvedListOut(Out):
     """One answer per product, in the order of the request."""
 
     items: list[ResolvedOut]
+
+
+class AddedAliasOut(Out):
+    """An alias in the form in which it is compared; for trace codes that is the product part."""
+
+    drug: DrugOut
+    kind: AliasKind
+    value: str
+
+
+class UnresolvedOut(Out):
+    """A code or name that tills sent and no list in force knows.
+
+    `drug` is what lines with this code were found to be by name; `resembles` are listed drugs whose name stands in this one,
+    the longest first. Names come without strength and pack size, as an alias needs no such.
+    """
+
+    kind: AliasKind
+    value: str
+    pharmacies: int
+    times: int
+    first_seen_on: date
+    last_seen_on: date
+    drug: DrugOut | None
+    resembles: list[DrugOut]

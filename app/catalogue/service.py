@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import service as audit
 from app.auth.rules import Actor
-from app.catalogue.directory import Drug, Edition
+from app.catalogue.directory import Directory, Drug, Edition
 from app.catalogue.models import DrugAlias, DrugList, ListedDrug
 from app.catalogue.queries import CATALOGUE, aliases_of, drug_ids_of, find_list_of, find_newest, versions_of
 from app.catalogue.rules import CodeInvalid, Resolution, normal_alias
@@ -21,8 +21,10 @@ from app.catalogue.vocabulary import AliasKind
 from app.catalogue.wording import parse_wording
 from app.core.errors import AppError, FieldError, NotFound, OutOfDivision
 from app.core.ids import new_id
-from app.core.snapshots import changed
-from app.divisions.service import require_known
+from app.core.snapshots import changed, versions
+from app.divisions.queries import DIVISIONS
+from app.divisions.rules import Gazetteer
+from app.divisions.service import insist_on_known, require_known
 
 _MOST_VALUE = 100
 
@@ -56,38 +58,58 @@ class LoadedList:
     aliases_added: int
 
 
+@dataclass(frozen=True, slots=True)
+class AddedAlias:
+    """An alias in the form in which it is compared; `created` is False if the entry was known by it already."""
+
+    drug: Drug
+    kind: AliasKind
+    value: str
+    created: bool
+
+
 Found = Sequence[tuple[Resolution, Drug | None]]
 
 
-async def read_catalogue(session: AsyncSession, *, division: str, on: date) -> Edition:
-    """Return the lists in force in a division on a calendar day in China.
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The catalogue and the divisions as one transaction read them; answers without asking the database again."""
 
-    Raises:
-        DivisionUnknown: there is no such division.
-    """
-    await require_known(session, division, "?division")
-    return (await CATALOGUE.get(session)).edition(division, on)
+    catalogue: Directory
+    divisions: Gazetteer
 
+    def edition(self, division: str, on: date, pointer: str = "/division") -> Edition:
+        """Return the lists in force in a division on a calendar day in China.
 
-async def resolve_products(session: AsyncSession, *, division: str, on: date, products: Sequence[ProductIn]) -> Found:
-    """Return, per product and in order, what it is in a division on a calendar day in China.
+        Raises:
+            DivisionUnknown: there is no such division.
+        """
+        insist_on_known(self.divisions, division, pointer)
+        return self.catalogue.edition(division, on)
 
-    Raises:
-        DivisionUnknown: there is no such division.
-    """
-    await require_known(session, division)
-    directory = await CATALOGUE.get(session)
-    resolver = directory.resolver_for(division, on)
-    found = (
-        resolver.resolve(
-            gtin=product.gtin,
-            approval_number=product.approval_number,
-            trace_codes=product.trace_codes,
-            name=product.name,
+    def resolve(self, division: str, on: date, products: Sequence[ProductIn]) -> Found:
+        """Return, per product and in order, what it is in a division on a calendar day in China.
+
+        Raises:
+            DivisionUnknown: there is no such division.
+        """
+        resolver = self.edition(division, on).resolver
+        found = (
+            resolver.resolve(
+                gtin=product.gtin,
+                approval_number=product.approval_number,
+                trace_codes=product.trace_codes,
+                name=product.name,
+            )
+            for product in products
         )
-        for product in products
-    )
-    return [(one, None if one.drug_id is None else directory.drug(one.drug_id)) for one in found]
+        return [(one, None if one.drug_id is None else self.catalogue.drug(one.drug_id)) for one in found]
+
+
+async def read_shelf(session: AsyncSession) -> Shelf:
+    """Return the catalogue and the divisions as they are now."""
+    known = await versions(session)
+    return Shelf(await CATALOGUE.get(session, known), await DIVISIONS.get(session, known))
 
 
 async def load_list(
@@ -133,8 +155,8 @@ async def load_list(
 
 async def add_alias(
     session: AsyncSession, drug_id: UUID, *, kind: AliasKind, value: str, actor: Actor, now: datetime
-) -> bool:
-    """Make an entry known by a further code or name; return False if it already was.
+) -> AddedAlias:
+    """Make an entry known by a further code or name. It holds from the next purchase on.
 
     Raises:
         NotFound: there is no such entry, or its list is for a division outside the actor's own.
@@ -148,12 +170,15 @@ async def add_alias(
         stored = _stored(kind, value)
     except CodeInvalid as error:
         raise AliasInvalid(errors=[FieldError("/value", "alias_invalid", str(error))]) from error
+    drug = (await CATALOGUE.get(session)).drug(
+        drug_id
+    )  # before the change: what is read between would be held as the new state
     await changed(session, CATALOGUE.name)
     owner = (await aliases_of(session, listing.id)).get((kind, stored))
     if owner is not None and owner != drug_id:
         raise AliasTaken
     if owner is not None:
-        return False
+        return AddedAlias(drug, kind, stored, created=False)
     await session.execute(insert(DrugAlias), [{"drug_id": drug_id, "kind": kind, "value": stored}])
     await audit.record(
         session,
@@ -164,7 +189,7 @@ async def add_alias(
         division=listing.division,
         detail={"kind": kind.value, "value": stored},
     )
-    return True
+    return AddedAlias(drug, kind, stored, created=True)
 
 
 def check_list(wanted: DrugListIn) -> list[FieldError]:

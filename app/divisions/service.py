@@ -42,9 +42,18 @@ async def require_known(session: AsyncSession, code: str, pointer: str = "/divis
         DivisionUnknown: it is not; `pointer` says where the request named it.
     """
     gazetteer = await DIVISIONS.get(session)
+    insist_on_known(gazetteer, code, pointer)
+    return gazetteer
+
+
+def insist_on_known(gazetteer: Gazetteer, code: str, pointer: str = "/division") -> None:
+    """Make sure that a division is among those known.
+
+    Raises:
+        DivisionUnknown: it is not; `pointer` says where the request named it.
+    """
     if not gazetteer.known(code):
         raise DivisionUnknown(errors=[FieldError(pointer, "division_unknown", "There is no such division")])
-    return gazetteer
 
 
 async def load_shipped(session: AsyncSession, *, actor: Doer, now: datetime) -> DivisionsImported:

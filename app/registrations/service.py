@@ -1,8 +1,9 @@
 """Recording purchases: one verb for one till's single purchase and for ten thousand rows."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from uuid import UUID
 
@@ -10,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import service as audit
 from app.catalogue.directory import Directory
+from app.catalogue.misses import misses_of
 from app.catalogue.queries import CATALOGUE
+from app.catalogue.rows import Sighting, note_sightings
 from app.catalogue.rules import Resolution, Resolver
 from app.core import jobs
 from app.core.clock import china_day
@@ -18,6 +21,7 @@ from app.core.errors import AppError, Conflict, FieldError, Forbidden, Gone, Inv
 from app.core.ids import new_id
 from app.core.sealing import HashKind, Keyring
 from app.core.snapshots import versions
+from app.people.rules import tells_identity
 from app.people.service import ensure_people
 from app.pharmacies.queries import PHARMACIES
 from app.pharmacies.rules import PharmacyFacts
@@ -25,7 +29,7 @@ from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
 from app.registrations.drafts import Draft, Named, Submission
-from app.registrations.rules import DOUBTS, flags_of, judge_form, missing_fields, read_people
+from app.registrations.rules import DOUBTS, People, flags_of, judge_form, missing_fields, read_people
 from app.registrations.schemas import Flag, RegistrationIn
 
 RECORDED = jobs.declare("registrations.recorded")
@@ -79,11 +83,12 @@ Outcome = Recorded | AppError
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Reference data as this transaction reads it."""
+    """Reference data as this transaction reads it, and what it met that no list knows."""
 
     catalogue: Directory
     calendar: RegimeCalendar
     directory: Mapping[UUID, PharmacyFacts]
+    unknown: Counter[Sighting] = field(default_factory=Counter)
 
 
 async def record_registrations(
@@ -105,6 +110,7 @@ async def record_registrations(
     drafts: dict[tuple[UUID, str], Draft] = {}
     opened = [_open(row, earlier, drafts, facts, now) if isinstance(row, Named) else row for row in named]
     winners = await _keep(session, list(drafts.values()), now, keyring)
+    await note_sightings(session, facts.unknown)
     # Whoever took a name between our look and our insert has committed by now; what it stored decides.
     rivals = await stored.find_by_reference(session, [n for n, draft in drafts.items() if draft.id not in winners])
 
@@ -190,12 +196,28 @@ def _judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
     if regime.state is RegimeKind.COUNTS:
         return RegistrationNotRequired("Only anonymous sales counts are sent here on that day")
     resolutions = _resolve(row, facts.catalogue.resolver_for(pharmacy.division, day))
+    facts.unknown.update(_sightings(named, people, resolutions, day))
     if regime.state is not RegimeKind.REGISTER_ALL and not any(found.drug_id for found in resolutions):
         return RegistrationNotRequired("No item is on the catalogue")
     missing = missing_fields(row, people, regime.required)
     flags = flags_of(row, now, incomplete=bool(missing), suspended=regime.state is RegimeKind.SUSPENDED)
     warnings = [*missing, *people.warnings, *_doubts(resolutions)]
     return Draft(named, people, regime, resolutions, flags, warnings, new_id())
+
+
+def _sightings(named: Named, people: People, resolutions: Sequence[Resolution], day: date) -> Iterator[Sighting]:
+    """Yield what no list knows of a purchase, also of one that is refused because none of its lines is listed."""
+    for item, found in zip(named.submission.row.items, resolutions, strict=True):
+        if found.drug_id is None or found.unknown:
+            for miss in misses_of(item, found, lambda text: _names(people, text)):
+                yield Sighting(named.pharmacy.id, named.pharmacy.division, day, miss)
+
+
+def _names(people: People, text: str) -> bool:
+    patient = people.patient
+    return tells_identity(text, people.buyer.identity) or (
+        patient is not None and tells_identity(text, patient.identity)
+    )
 
 
 def _doubts(resolutions: Sequence[Resolution]) -> Iterator[FieldError]:

@@ -19,6 +19,7 @@ CHAPTERS = (
     "webhooks",
     "regimes",
     "registrations",
+    "sales",
     "cases",
     "matching",
     "rewards",

@@ -59,7 +59,7 @@ class TestTheCatalogue:
             ({}, "required", "?division"),
             ({"division": "44030"}, "string_pattern_mismatch", "?division"),
             ({"division": "440399"}, "division_unknown", "?division"),
-            ({"division": "4403", "on": "soon"}, "date_from_datetime_parsing", "?on"),
+            ({"division": "4403", "on": "soon"}, "date_format", "?on"),
         ],
     )
     async def test_needs_a_place_and_a_day(

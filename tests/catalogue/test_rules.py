@@ -2,7 +2,7 @@ from datetime import date
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.catalogue.rules import (
@@ -308,6 +308,7 @@ class TestACode:
                 normal_trace(code)
 
     @given(st.sampled_from(AliasKind), st.text(max_size=30))
+    @example(AliasKind.NAME, "A´")
     def test_once_normal_stays_as_it_is(self, kind: AliasKind, value: str) -> None:
         try:
             once = normal_alias(kind, value)

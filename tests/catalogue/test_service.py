@@ -145,7 +145,7 @@ class TestAnAlias:
             await add_alias(session, drug_id, kind=AliasKind.NAME, value=value, actor=SYSTEM, now=MOMENT)
             for value in ("退热 小药", "退热小药")
         ]
-        assert added == [True, False]
+        assert [(one.created, one.value) for one in added] == [(True, "退热小药"), (False, "退热小药")]
         assert await listed(session, "退热小药") == "布洛芬"
         assert await session.scalar(select(func.count()).select_from(DrugAlias)) == 1
 
