@@ -124,12 +124,14 @@ class TestAnUnresolvedProduct:
             purchase = world.purchase(items=[{"gtin": GTIN, "name": "布洛芬缓释胶囊"}, {"name": "合成牌退烧灵"}])
             await till.post("/v1/registrations", json=purchase)
         one, _ = sorted(await unresolved(official, database), key=lambda one: str(one["kind"]))
+        scan = {"division": FUTIAN, "items": [{"gtin": GTIN}]}
+        [unknown] = (await tills[0].post("/v1/catalogue/resolve", json=scan)).json()["items"]
+        assert (unknown["drug"], unknown["unknown_codes"]) == (None, ["gtin"])
         body = {"drug_id": one["drug"]["id"], "kind": one["kind"], "value": one["value"]}
         added = await official.post(ALIASES, json=body)
         assert (added.status_code, added.json()["drug"]["wording"]) == (201, "布洛芬")
         assert (await official.post(ALIASES, json=body)).status_code == 200
         assert [one["value"] for one in await unresolved(official, database)] == ["合成牌退烧灵"]
-        scan = {"division": FUTIAN, "items": [{"gtin": GTIN}]}
         [known] = (await tills[0].post("/v1/catalogue/resolve", json=scan)).json()["items"]
         assert (known["drug"]["wording"], known["resolved_by"], known["unknown_codes"]) == ("布洛芬", "gtin", [])
 

@@ -4,15 +4,15 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from app.audit.models import AuditEntry
 from app.auth.rules import SYSTEM
 from app.core.database import Database
 from app.pharmacies.schemas import PharmacyPatch
 from app.pharmacies.service import change_pharmacy
-from app.sales.models import SalesItem, SalesStatement
-from tests.conftest import MOMENT, SettableClock
+from app.sales.models import SalesItem
+from tests.conftest import MOMENT
 from tests.factories import keys
 from tests.factories.divisions import LUOHU
 from tests.factories.pharmacies import enrolled
@@ -220,7 +220,13 @@ class TestTheReconciliation:
         assert [told[name] for name in totals] == [3, 5, 4, 3, 1]
         assert [day["statement"] and day["statement"]["revision"] for day in told["days"]] == [None, 1, 1]
 
-    async def test_expects_no_registration_on_a_day_of_counts(self, till: httpx.AsyncClient) -> None:
+    async def test_goes_by_the_statement_in_force(self, till: httpx.AsyncClient) -> None:
+        for count in (9, 4):
+            await state(till, sales((IBUPROFEN, count)))
+        told = await reconciled(till)
+        assert (told["sold"], told["days"][-1]["statement"]["revision"]) == (4, 2)
+
+    async def test_shows_the_gap_where_nothing_was_registered(self, till: httpx.AsyncClient) -> None:
         await state(till, sales((IBUPROFEN, 5), day="2026-01-20"))
         [day] = (await reconciled(till, **{"from": "2026-01-20", "to": "2026-01-21"}))["days"]
         assert (day["regime"], day["drugs"][0]["gap"]) == ("register", 5)
@@ -292,14 +298,3 @@ class TestTheReconciliation:
     )
     async def test_spans_some_days(self, till: httpx.AsyncClient, query: dict[str, str], code: str) -> None:
         assert [error["code"] for error in (await reconciled(till, 422, **query))["errors"]] == [code]
-
-
-class TestStatementsAtOnce:
-    async def test_leave_one_in_force(self, till: httpx.AsyncClient, database: Database, clock: SettableClock) -> None:
-        for number in range(5):
-            clock.moment = MOMENT + timedelta(minutes=number)
-            await state(till, sales((IBUPROFEN, number)))
-        async with database.transaction() as session:
-            count = select(func.count()).select_from(SalesStatement)
-            assert await session.scalar(count) == 5
-            assert await session.scalar(count.where(SalesStatement.in_force)) == 1
