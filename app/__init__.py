@@ -2,7 +2,7 @@
 
 The folders of this package are chapters, and each uses only those above it in this list:
 
-    core → audit → divisions → auth → people → catalogue → pharmacies → webhooks → regimes → registrations
+    core → audit → divisions → auth → people → catalogue → pharmacies → webhooks → imports → regimes → registrations
     → sales → cases → matching → rewards → alerts → histories → reports → flow
 
 `flow.py` is the story that ties them together: read it first. Every chapter has the same rooms (`models`, `schemas`,

@@ -1,6 +1,7 @@
 """The command `sentinel`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -23,6 +24,7 @@ from app.core.log import configure
 from app.core.sealing import Keyring, KeyringInvalid
 from app.core.settings import Settings, load_settings
 from app.divisions.service import require_known
+from app.imports.schemas import ImportOut, ImportResult
 from app.main import VERSION
 from app.pharmacies.queries import PHARMACIES
 
@@ -160,15 +162,29 @@ def sealing_key(identifier: int) -> None:
 
 
 @cli.command("import")
-@click.argument("kind", type=click.Choice(list(importing.KINDS)))
+@click.argument("kind", type=click.Choice([*importing.KINDS, importing.PURCHASES]))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def import_file(kind: str, file: Path) -> None:
-    """Import a CSV file of divisions, drug lists, pharmacies or cases; the same rules as the API.
+@click.option(
+    "--pharmacy", "pharmacies", type=click.UUID, multiple=True, help="Whose registrations; repeat it for a chain."
+)
+@click.option(
+    "--errors", "out", type=click.Path(dir_okay=False, path_type=Path), help="File for refused registrations."
+)
+@click.option("--dry-run", is_flag=True, help="Judge every registration and keep none.")
+def import_file(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path | None, dry_run: bool) -> None:
+    """Import a table of divisions, drug lists, pharmacies, cases or registrations; the same rules as the API.
 
-    Good rows are kept whatever the bad ones do. Ends with status 1 if a row was refused, and says which and why.
+    CSV in UTF-8, UTF-16 or GB18030, or XLSX. Good rows are kept whatever the bad ones do. Ends with status 1 if a row was
+    refused or there was none, and says which and why.
     """
-    lines = importing.read_lines(file)
-    with click.progressbar(lines, label=f"{kind}: {file.name}", file=sys.stderr) as bar:
+    if (kind == importing.PURCHASES) != bool(pharmacies) or (pharmacies == () and (out or dry_run)):
+        raise click.UsageError(
+            "--pharmacy goes with registrations, and registrations with --pharmacy; so do the others."
+        )
+    if pharmacies:
+        sys.exit(_import_purchases(file, pharmacies, out, dry_run))
+    records = importing.read_records(file)
+    with click.progressbar(records, label=f"{kind}: {file.name}", file=sys.stderr) as bar:
 
         async def load(session: AsyncSession, keyring: Keyring) -> importing.Report:
             return await importing.KINDS[kind](session, bar, SystemClock().now(), keyring)
@@ -179,12 +195,52 @@ def import_file(kind: str, file: Path) -> None:
         click.echo(note, err=True)
     for complaint in report.errors:
         click.echo(complaint, err=True)
-    if report.errors:
+    if report.errors or not records:
         sys.exit(1)
+
+
+def _import_purchases(file: Path, pharmacies: tuple[UUID, ...], out: Path | None, dry_run: bool) -> int:
+    """Import registrations; return the exit status."""
+    size = file.stat().st_size
+
+    async def run(database: Database, keyring: Keyring) -> ImportOut:
+        purchases = importing.PurchaseFile(database, SystemClock(), keyring)
+        with click.progressbar(length=size, label=f"registrations: {file.name}", file=sys.stderr) as bar:
+
+            def told(position: int, whole: int) -> None:
+                bar.length = max(whole, 1)
+                bar.update(position - bar.pos)
+
+            done = await purchases.bring(file, pharmacies, dry_run=dry_run, told=told)
+        if out is not None and (done.rows.conflict or done.rows.invalid):
+            descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds identities
+            with os.fdopen(descriptor, "wb") as refused:
+                async for data in purchases.refusals(done):
+                    refused.write(data)
+        return done
+
+    done = _with_database(run)
+    told = [f"{count} {what}" for what, count in done.rows.model_dump().items() if count or what == "read"]
+    click.echo(f"{done.result}{' (dry run)' if dry_run else ''}: {', '.join(told)}", err=True)
+    for error in done.errors:
+        click.echo(f"line {error.line}, {error.column or 'row'}: {error.detail} ({error.code})", err=True)
+    if done.problem:
+        click.echo(done.problem, err=True)
+    return 0 if done.result in (ImportResult.COMPLETE, ImportResult.NOT_REQUIRED) else 1
 
 
 def _transact(verb: Callable[[AsyncSession, Keyring], Any]) -> Any:
     """Run one verb in one transaction of the database that the settings name."""
+
+    async def run(database: Database, keyring: Keyring) -> Any:
+        async with database.transaction() as session:
+            return await verb(session, keyring)
+
+    return _with_database(run)
+
+
+def _with_database(work: Callable[[Database, Keyring], Any]) -> Any:
+    """Run something with the database that the settings name."""
 
     async def run(place: serving.Place) -> Any:
         if place.is_embedded:
@@ -192,8 +248,7 @@ def _transact(verb: Callable[[AsyncSession, Keyring], Any]) -> Any:
         await serving.require_schema(place.url)
         database = Database(place.url)
         try:
-            async with database.transaction() as session:
-                return await verb(session, place.keyring)
+            return await work(database, place.keyring)
         finally:
             await database.dispose()
 

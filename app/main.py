@@ -17,10 +17,15 @@ from app.core.errors import AppError
 from app.core.http import Services, render
 from app.core.middleware import RequestEnvelope
 from app.histories import routes as histories
+from app.imports import routes as imports
+from app.imports.importers import Importers
+from app.imports.receiving import MOST_BYTES as MOST_IMPORTED_BYTES
 from app.matching import routes as matching
 from app.pharmacies import routes as pharmacies
 from app.regimes import routes as regimes
+from app.registrations import import_routes as registration_imports
 from app.registrations import routes as registrations
+from app.registrations.imports import RegistrationImporter
 from app.registrations.intake import Intake
 from app.reports import audit_routes, reward_routes
 from app.rewards import routes as rewards
@@ -34,8 +39,10 @@ ROUTERS = (
     catalogue.router,
     pharmacies.router,
     webhooks.router,
+    imports.router,
     regimes.router,
     registrations.router,
+    registration_imports.router,
     sales.router,
     cases.router,
     matching.router,
@@ -47,7 +54,11 @@ ROUTERS = (
 )
 """Every door, in the order of the chapters."""
 
-BODY_LIMITS = {registrations.BATCH_PATH: batches.MAX_BYTES, cases.BATCH_PATH: batches.MAX_BYTES}
+BODY_LIMITS = {
+    registrations.BATCH_PATH: batches.MAX_BYTES,
+    registration_imports.IMPORT_PATH: MOST_IMPORTED_BYTES,
+    cases.BATCH_PATH: batches.MAX_BYTES,
+}
 """Bytes that a path takes where the default does not fit."""
 
 VERSION = "0.1.0"
@@ -72,6 +83,7 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
         lifespan=lifespan,
     )
     services.parts[Intake] = Intake(services.database, services.clock, services.keyring)
+    services.parts[Importers] = Importers(RegistrationImporter(services.keyring))
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router)

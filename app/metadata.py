@@ -23,6 +23,7 @@ CHAPTERS = (
     "catalogue.models",
     "pharmacies.models",
     "webhooks.models",
+    "imports.models",
     "regimes.models",
     "registrations.models",
     "sales.models",

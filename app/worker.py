@@ -20,6 +20,9 @@ from app.core.jobs import declare
 from app.core.runner import Pace, Runner
 from app.core.sealing import Keyring
 from app.flow import Flow
+from app.imports import jobs as imports
+from app.imports.importers import Importers
+from app.registrations.imports import RegistrationImporter
 from app.webhooks import jobs as deliveries
 from app.webhooks.sender import Sender
 
@@ -37,6 +40,7 @@ def handlers(keyring: Keyring, sender: Sender) -> Registry:
     registry = Registry()
     Flow(keyring).register(registry)
     deliveries.register(registry, keyring=keyring, sender=sender)
+    imports.register(registry, keyring=keyring, importers=Importers(RegistrationImporter(keyring)))
     catalogue.register(registry)
 
     async def chain(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Case lists from a table: the same verb and the same rules as the API."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from app.cases.schemas import CaseIn
 from app.cases.service import Recorded, record_cases
 from app.core.errors import AppError
 from app.core.sealing import Keyring
-from app.core.sheets import Row, RowError, read_sheet
+from app.core.sheets import Lines, Row, RowError, read_sheet
 from app.core.validation import refusal
 
 REQUIRED = ("authority", "case_number", "disease", "classification", "division")
@@ -53,9 +53,9 @@ class CasesImported:
 
 
 async def import_cases(
-    session: AsyncSession, lines: Iterable[str], *, actor: Actor, now: datetime, keyring: Keyring
+    session: AsyncSession, lines: Lines, *, actor: Actor, now: datetime, keyring: Keyring
 ) -> CasesImported:
-    """Record the cases of a CSV table; good rows are kept whatever the bad ones do.
+    """Record the cases of a table; good rows are kept whatever the bad ones do.
 
     Raises:
         SheetUnreadable: the file is not such a table.

@@ -1,6 +1,6 @@
 """Drug lists from a table: what ships with the package, and what an authority hands in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -15,7 +15,7 @@ from app.catalogue.service import DrugListInvalid, LoadedList, load_list
 from app.catalogue.vocabulary import AliasKind
 from app.catalogue.wording import parse_wording
 from app.core.errors import FieldError, OutOfDivision
-from app.core.sheets import Row, RowError, read_sheet
+from app.core.sheets import Lines, Row, RowError, read_sheet
 from app.divisions.service import DivisionUnknown
 
 # Column → field. What is said of the list stands in each of its rows.
@@ -68,9 +68,9 @@ async def load_shipped(session: AsyncSession, *, actor: Actor, now: datetime) ->
 
 
 async def import_lists(
-    session: AsyncSession, lines: Iterable[str], *, actor: Actor, now: datetime, shipped: bool = False
+    session: AsyncSession, lines: Lines, *, actor: Actor, now: datetime, shipped: bool = False
 ) -> ListsImported:
-    """Load one or more lists, each in full, from a CSV table with one row per entry.
+    """Load one or more lists, each in full, from a table with one row per entry.
 
     Raises:
         SheetUnreadable: the file is not such a table.

@@ -11,7 +11,7 @@ from app.audit import service as audit
 from app.audit.rules import Doer
 from app.core.database import driver
 from app.core.errors import AppError, FieldError
-from app.core.sheets import Row, RowError, read_sheet
+from app.core.sheets import Lines, Row, RowError, read_sheet
 from app.core.snapshots import changed
 from app.divisions.queries import DIVISIONS
 from app.divisions.rules import Gazetteer, is_wellformed, level_of, parent_of
@@ -62,10 +62,8 @@ async def load_shipped(session: AsyncSession, *, actor: Doer, now: datetime) -> 
     return await import_divisions(session, shipped.read_text("utf-8").splitlines(), actor=actor, now=now)
 
 
-async def import_divisions(
-    session: AsyncSession, lines: Iterable[str], *, actor: Doer, now: datetime
-) -> DivisionsImported:
-    """Load divisions from a CSV table with the columns `code` and `name`; good rows are kept whatever the bad ones do.
+async def import_divisions(session: AsyncSession, lines: Lines, *, actor: Doer, now: datetime) -> DivisionsImported:
+    """Load divisions from a table with the columns `code` and `name`; good rows are kept whatever the bad ones do.
 
     A known code gets the new name; nothing is ever removed, because pharmacies and cases may point to it. Parents may stand
     in the same file, in any order.

@@ -14,7 +14,7 @@ from app.auth.rules import Actor
 from app.core.clock import china_day
 from app.core.database import driver
 from app.core.ids import new_id
-from app.core.sheets import Row, RowError, read_sheet
+from app.core.sheets import Lines, Row, RowError, read_sheet
 from app.core.snapshots import changed
 from app.divisions.queries import DIVISIONS
 from app.divisions.rules import Gazetteer
@@ -59,10 +59,8 @@ class PharmaciesImported:
     warnings: tuple[RowError, ...]
 
 
-async def import_pharmacies(
-    session: AsyncSession, lines: Iterable[str], *, actor: Actor, now: datetime
-) -> PharmaciesImported:
-    """Enrol the pharmacies of a CSV table and bring known ones up to date; good rows are kept whatever the bad ones do.
+async def import_pharmacies(session: AsyncSession, lines: Lines, *, actor: Actor, now: datetime) -> PharmaciesImported:
+    """Enrol the pharmacies of a table and bring known ones up to date; good rows are kept whatever the bad ones do.
 
     Columns: name, uscc, licence_number, division, address; may have lat, lon, chain, enrolled_on; English or Chinese headers. A pharmacy
     is known by credit code and licence number; an empty cell leaves what is known; division, enrolment and standing of a

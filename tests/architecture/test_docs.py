@@ -18,7 +18,15 @@ from tests.architecture.tree import ROOT, documents, dotted, modules
 DOCS = ROOT / "docs"
 DOCUMENTS = documents()
 RECORDS = sorted(path for path in (DOCS / "decisions").glob("*.md") if path.stem != "README")
-CODE_ARGUMENT = {"FieldError": 1, "Problem": 1, "Notice": 1, "PydanticCustomError": 0, "UrlRefusal": 0}
+CODE_ARGUMENT = {
+    "FieldError": 1,
+    "Problem": 1,
+    "Notice": 1,
+    "CellWrong": 0,
+    "RowError": 2,
+    "PydanticCustomError": 0,
+    "UrlRefusal": 0,
+}
 """What makes a field's code, and which argument it is."""
 
 

@@ -17,6 +17,7 @@ CHAPTERS = (
     "catalogue",
     "pharmacies",
     "webhooks",
+    "imports",
     "regimes",
     "registrations",
     "sales",

@@ -1,0 +1,139 @@
+"""Workers that are killed in the middle of a file, two workers at one file, files that name the same purchases."""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.core.database import Database
+from app.core.http import Services
+from app.core.settings import Settings
+from app.core.workbooks import XLSX
+from app.main import create_app
+from tests.committed.import_worker import KEYRING
+from tests.conftest import SettableClock
+from tests.factories.world import build_world
+from tests.imports.tables import HEADER, PATH, a_row, as_csv, as_xlsx
+
+ROWS = 12_000
+WRONG = 60
+
+
+def a_file(rows: int = ROWS) -> list[list[str]]:
+    """Rows of which some are refused, named by their numbers."""
+    return [
+        HEADER,
+        *(a_row(number, **({"体温": "hot"} if number % (rows // WRONG) == 0 else {})) for number in range(rows)),
+    ]
+
+
+class Office:
+    """A clerk, and worker processes that die."""
+
+    def __init__(self, database: Database, http: httpx.AsyncClient) -> None:
+        self.database, self.http = database, http
+
+    async def upload(self, content: bytes, kind: str = "text/csv") -> str:
+        answer = await self.http.post(PATH, content=content, headers={"Content-Type": kind})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    async def worker(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.committed.import_worker", self.database.url
+        )
+
+    async def reached(self, chunks: int) -> None:
+        """Wait until so many chunks are done."""
+        async with asyncio.timeout(60):
+            while True:
+                if await self.count("SELECT count(*) FROM import_chunks") >= chunks:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def count(self, query: str) -> int:
+        async with self.database.transaction() as session:
+            return int(await session.scalar(text(query)) or 0)
+
+    async def finished(self, import_id: str) -> dict[str, object]:
+        async with asyncio.timeout(120):
+            while True:
+                told: dict[str, object] = (await self.http.get(f"/v1/imports/{import_id}")).json()
+                if told["state"] == "finished":
+                    return told
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def office(committed: Database) -> AsyncIterator[Office]:
+    world = await build_world(committed)
+    app = create_app(Services(Settings(database_url=committed.url), committed, SettableClock(), KEYRING))
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {world.tills[0]}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://sentinel.test", headers=headers) as http:
+        yield Office(committed, http)
+
+
+@asynccontextmanager
+async def ending(*workers: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for worker in workers:
+            if worker.returncode is None:
+                worker.kill()
+            await worker.wait()
+
+
+class TestAWorkerThatIsKilled:
+    @pytest.mark.parametrize("kind", ["text/csv", XLSX])
+    async def test_loses_nothing_and_counts_nothing_twice(self, office: Office, kind: str) -> None:
+        chance = random.Random(7)
+        table = a_file() if kind == "text/csv" else a_file(6_000)
+        rows = len(table) - 1
+        import_id = await office.upload(as_csv(table) if kind == "text/csv" else as_xlsx(table), kind)
+        killed = 0
+        for goal in (1, 3, 4):
+            worker = await office.worker()
+            async with ending(worker):
+                await office.reached(goal)
+                await asyncio.sleep(chance.uniform(0, 0.1))
+                killed += worker.returncode is None
+        assert killed == 3
+        last = await office.worker()
+        async with ending(last):
+            told = await office.finished(import_id)
+        assert told["result"] == "partial"
+        became = {
+            "created": rows - WRONG,
+            "invalid": WRONG,
+            "duplicate": 0,
+            "conflict": 0,
+            "not_required": 0,
+            "skipped": 0,
+        }
+        assert told["rows"] == {"read": rows, **became}
+        assert await office.count("SELECT count(*) FROM registrations") == rows - WRONG
+        assert await office.count("SELECT count(*) FROM import_pieces") == 0
+        assert await office.count("SELECT count(*) FROM jobs WHERE kind = 'imports.due'") == 0
+        refused = (await office.http.get(f"/v1/imports/{import_id}/errors")).content
+        if kind == "text/csv":
+            assert refused.count(b"\r\n") == WRONG + 1
+
+
+class TestFilesAtOnce:
+    async def test_that_name_the_same_purchases_record_each_once(self, office: Office) -> None:
+        content = as_csv(a_file(3_000))
+        ids = [await office.upload(content) for _ in range(3)]
+        workers = [await office.worker() for _ in range(2)]
+        async with ending(*workers):
+            told = [await office.finished(import_id) for import_id in ids]
+        rows = [one["rows"] for one in told]
+        assert sum(one["created"] for one in rows) == 3_000 - WRONG  # type: ignore[index]
+        assert sum(one["duplicate"] for one in rows) == 2 * (3_000 - WRONG)  # type: ignore[index]
+        assert await office.count("SELECT count(*) FROM registrations") == 3_000 - WRONG
