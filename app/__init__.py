@@ -7,4 +7,6 @@ The folders of this package are chapters, and each uses only those above it in t
 
 `flow.py` is the story that ties them together: read it first. Every chapter has the same rooms (`models`, `schemas`,
 `rules`, `queries`, `service`, `routes`, `jobs`) and leaves out those that it does not need.
+
+`client` and `till` are the other side of the wire: what runs in a pharmacy and knows only HTTP.
 """

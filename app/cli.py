@@ -27,6 +27,7 @@ from app.divisions.service import require_known
 from app.imports.schemas import ImportOut, ImportResult
 from app.main import VERSION
 from app.pharmacies.queries import PHARMACIES
+from app.till.command import till
 
 WORKER_COMMAND = (sys.executable, "-m", "app", "worker", "--with-parent")
 
@@ -100,6 +101,9 @@ def migrate() -> None:
 def print_openapi() -> None:
     """Print the OpenAPI document."""
     click.echo(openapi.as_text(openapi.document(serving.blueprint())), nl=False)
+
+
+cli.add_command(till)
 
 
 @cli.group()

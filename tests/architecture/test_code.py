@@ -1,6 +1,7 @@
 """Sizes, names, and what may be written where."""
 
 import ast
+import sys
 from collections.abc import Collection, Iterator
 
 import pytest
@@ -66,7 +67,9 @@ class TestAPreface:
         told = (ROOT / "app" / "__init__.py").read_text(encoding="utf-8").split("\n\n")[2]
         order = [word for word in told.replace("→", " ").split() if word != "flow"]
         assert order == list(CHAPTERS)
-        assert {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")} - {"demo"} == set(CHAPTERS)
+        assert {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")} - {"demo", "till", "client"} == set(
+            CHAPTERS
+        )
 
 
 class TestTheTransaction:
@@ -87,6 +90,8 @@ class TestTheClock:
             "app/demo/play/clock.py",
             "app/demo/play/command.py",
             "app/demo/play/subscriber.py",
+            # Another machine than the service, with a clock of its own.
+            "app/till/command.py",
         }
 
     def test_of_the_system_is_chosen_where_a_process_begins(self) -> None:
@@ -109,6 +114,23 @@ class TestErrors:
             if isinstance(node, ast.ExceptHandler) and node.type is None
         }
         assert not bare
+
+
+class TestTheTill:
+    def test_needs_nothing_but_its_client_and_two_packages(self) -> None:
+        allowed = {*sys.stdlib_module_names, "httpx", "click", "app.till", "app.client"}
+        needed = {
+            name
+            for module in modules("app/till", "app/client")
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            )
+            if not (isinstance(node, ast.ImportFrom) and node.level)
+        }
+        heads = {".".join(name.split(".")[: 2 if name.startswith("app.") else 1]) for name in needed}
+        assert heads <= allowed
 
 
 class TestTheTests:
