@@ -208,6 +208,7 @@ def _import_purchases(file: Path, pharmacies: tuple[UUID, ...], out: Path | None
     size = file.stat().st_size
 
     async def run(database: Database, keyring: Keyring) -> ImportOut:
+        serving.spare_the_collector()
         purchases = importing.PurchaseFile(database, SystemClock(), keyring)
         with click.progressbar(length=size, label=f"registrations: {file.name}", file=sys.stderr) as bar:
 

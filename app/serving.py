@@ -152,6 +152,7 @@ async def work(settings: Settings, clock: Clock, pace: Pace | None = None) -> No
         database = Database(place.url, pool_size=worker.CONNECTIONS)
         async with database.transaction() as session:
             await check_index_key(session, place.keyring)
+        spare_the_collector()
         policy = AddressPolicy(settings.webhook_allowed_networks)
         async with Sender(policy) as sender:
             registry = worker.handlers(place.keyring, sender)

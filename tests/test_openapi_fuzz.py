@@ -34,6 +34,7 @@ from tests.architecture.doors import permission_of, routes
 from tests.conftest import SettableClock, fresh_database
 from tests.factories.divisions import SHATOU
 from tests.factories.world import DISEASE, World, a_case, a_person, build_world
+from tests.imports.tables import HEADER, a_row, as_csv, import_worker
 
 EXAMPLES = 30
 CHECKS = [
@@ -103,17 +104,22 @@ async def play(world: World, clock: SettableClock, keyring: Keyring, client: htt
     hook = {"url": PLAUSIBLE["url"], "kinds": ["case.matched"], "divisions": [], "diseases": [], "detail": "thin"}
     subscription = (await post("official", "/v1/subscriptions", hook))["id"]
     registration = await post("pharmacy", "/v1/registrations", world.purchase(temperature_c=37.8))
+    table = as_csv([HEADER, a_row(2), a_row(3, 体温="hot")])
+    csv = as_role["pharmacy"] | {"Content-Type": "text/csv"}
+    handed_in = await client.post("/v1/registrations/import", content=table, headers=csv)
     clock.moment = datetime(2026, 2, 18, 2, 0, tzinfo=UTC)
     case = await post("health_authority", "/v1/cases", a_case())
     registry = Registry()
     Flow(keyring).register(registry)
     await Runner(world.database, registry, clock=clock).drain()
+    await import_worker(world.database, keyring, clock).drain()
     return {
         "pharmacy_id": pharmacy,
         "key_id": (await post("official", f"/v1/pharmacies/{pharmacy}/keys", {"name": "till"}))["id"],
         "subscription_id": subscription,
         "delivery_id": (await first("official", f"/v1/subscriptions/{subscription}/deliveries"))["id"],
         "registration_id": registration["id"],
+        "import_id": handed_in.json()["id"],
         "case_id": case["id"],
         "match_id": (await first("epidemiologist", "/v1/matches"))["id"],
         "decision_id": (await first("official", "/v1/rewards/decisions"))["id"],
