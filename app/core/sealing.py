@@ -24,6 +24,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -89,7 +90,7 @@ class _KeyedHash:
 class _MasterKey:
     """One master key, with everything that is derived from it."""
 
-    __slots__ = ("_secret", "cipher", "hashes", "identifier", "macs", "prefix")
+    __slots__ = ("_secret", "cipher", "hashes", "identifier", "macs", "prefix", "signers")
 
     def __init__(self, identifier: int, secret: bytes) -> None:
         self._secret = secret
@@ -98,6 +99,7 @@ class _MasterKey:
         self.cipher = AESGCM(self._derive("seal/v1"))
         self.hashes = {kind: _KeyedHash(self._derive(f"hash/{kind}")) for kind in HashKind}
         self.macs: dict[str, _KeyedHash] = {}
+        self.signers: dict[str, tuple[Ed25519PrivateKey, bytes]] = {}
 
     def _derive(self, purpose: str) -> bytes:
         info = f"pharmacy-sentinel/{purpose}".encode()
@@ -108,6 +110,19 @@ class _MasterKey:
         if keyed is None:
             keyed = self.macs[purpose] = _KeyedHash(self._derive(f"mac/{purpose}"))
         return keyed.digest(message)
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        return self._signer(purpose)[0].sign(message)
+
+    def public_key(self, purpose: str) -> bytes:
+        return self._signer(purpose)[1]
+
+    def _signer(self, purpose: str) -> tuple[Ed25519PrivateKey, bytes]:
+        signer = self.signers.get(purpose)
+        if signer is None:
+            private = Ed25519PrivateKey.from_private_bytes(self._derive(f"sign/{purpose}"))
+            signer = self.signers[purpose] = private, private.public_key().public_bytes_raw()
+        return signer
 
     def notation(self) -> str:
         return f"{self.identifier}:{base64.b64encode(self._secret).decode()}"
@@ -223,6 +238,30 @@ class Keyring:
         """
         key = self._current if key_id is None else self._key(key_id)
         return key.mac(purpose, message)
+
+    def sign(self, purpose: str, message: bytes, *, key_id: int | None = None) -> bytes:
+        """Return an Ed25519 signature (RFC 8032, 64 bytes) under the current key or the one that is named.
+
+        The same message under the same key has the same signature, so none need be kept.
+
+        Raises:
+            KeyUnknown: the key named is not held.
+        """
+        key = self._current if key_id is None else self._key(key_id)
+        return key.sign(purpose, message)
+
+    def public_key(self, purpose: str, key_id: int) -> bytes:
+        """Return the 32-byte public key with which others check what a master key has signed.
+
+        Raises:
+            KeyUnknown: the key named is not held.
+        """
+        return self._key(key_id).public_key(purpose)
+
+    @property
+    def key_ids(self) -> list[int]:
+        """The ids of all keys held, the current one last."""
+        return list(self._all)
 
     def _key(self, identifier: int) -> _MasterKey:
         try:
