@@ -27,6 +27,7 @@ from app.divisions.service import require_known
 from app.imports.schemas import ImportOut, ImportResult
 from app.main import VERSION
 from app.pharmacies.queries import PHARMACIES
+from app.proving import receipts
 from app.till.command import till
 
 WORKER_COMMAND = (sys.executable, "-m", "app", "worker", "--with-parent")
@@ -104,6 +105,7 @@ def print_openapi() -> None:
 
 
 cli.add_command(till)
+cli.add_command(receipts)
 
 
 @cli.group()

@@ -5,14 +5,16 @@ one transaction: bring the matches into line, work out the rewards that they tou
 which is the last step because it takes a lock. If anything fails, nothing of it happened, and the job is tried again; every
 step is harmless when repeated.
 
-    registration committed ─┐
+    registration committed,
+    corrected or voided ────┐
                             ├─▶ rematch ─▶ evaluate rewards ─▶ raise alerts ─▶ publish events ─▶ deliveries
     case changed ───────────┘          ▲
                                        │
     standing or roster changed ────────┘
 
 Matching runs after the commit, from a job that each side enqueues: whichever of two simultaneous facts commits last sees the other.
-A withdrawal is no special way: a discarded case is a fact like others, under which its matches no longer hold.
+A withdrawal is no special way: a discarded case, a corrected or voided registration is a fact like others, under which matches
+may no longer hold.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -30,7 +32,7 @@ from app.cases.models import Case
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
 from app.core.sealing import Keyring
-from app.matching.queries import cases_matched_at, cases_with_matches
+from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches
 from app.matching.rules import MatchRole, MatchStatus
 from app.matching.service import Change, rematch
 from app.pharmacies.models import CHANGED as PHARMACIES_CHANGED
@@ -54,10 +56,13 @@ class Flow:
         registry.transactional(PHARMACIES_CHANGED, self.after_pharmacies, batch=20)
 
     async def after_registrations(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
-        """Follow new registrations: their matches, the rewards and alerts of these, and the clues among them."""
+        """Follow new, corrected and voided registrations: their matches, the rewards and alerts of these, the clues among them.
+
+        Rewards are worked out for all cases that are or were matched: a correction may change a reward and not the match.
+        """
         ids = _ids(jobs, "registration_ids")
         changes = await rematch(session, registration_ids=ids, now=now)
-        await evaluate_cases(session, {change.case_id for change in changes}, now=now)
+        await evaluate_cases(session, await cases_matched_with(session, ids), now=now)
         alerts = [*await _clues(session, ids), *await _news_of(session, changes)]
         await raise_alerts(session, alerts, now=now, keyring=self.keyring)
 
@@ -84,10 +89,12 @@ def _among(column: InstrumentedAttribute[UUID], ids: Collection[UUID]) -> Column
 
 
 async def _clues(session: AsyncSession, ids: Collection[UUID]) -> list[NewAlert]:
-    """Return an alert for each registration that a person must act on today."""
+    """Return an alert for each registration that a person must act on today. Once raised it stays, whatever is corrected."""
     rows = await session.scalars(
         select(Registration).where(
-            _among(Registration.id, ids), Registration.flags.overlap([Flag.FEVER.value, Flag.EXPOSURE.value])
+            _among(Registration.id, ids),
+            Registration.voided_at.is_(None),
+            Registration.flags.overlap([Flag.FEVER.value, Flag.EXPOSURE.value]),
         )
     )
     return [

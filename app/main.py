@@ -24,6 +24,7 @@ from app.matching import routes as matching
 from app.pharmacies import routes as pharmacies
 from app.regimes import routes as regimes
 from app.registrations import import_routes as registration_imports
+from app.registrations import proof_routes
 from app.registrations import routes as registrations
 from app.registrations.imports import RegistrationImporter
 from app.registrations.intake import Intake
@@ -43,6 +44,7 @@ ROUTERS = (
     regimes.router,
     registrations.router,
     registration_imports.router,
+    proof_routes.router,
     sales.router,
     cases.router,
     matching.router,

@@ -32,6 +32,7 @@ class Permission(StrEnum):
     SET_ROSTER = "pharmacies.set_roster"
     REGISTER = "registrations.record"
     READ_REGISTRATIONS = "registrations.read"
+    READ_RECEIPTS = "receipts.read"
     REPORT_SALES = "sales.report"
     READ_SALES = "sales.read"
     RECORD_CASES = "cases.record"
@@ -68,6 +69,7 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.SET_ROSTER: frozenset({_P, _O}),
     Permission.REGISTER: frozenset({_P}),
     Permission.READ_REGISTRATIONS: frozenset({_P, _E, _O}),
+    Permission.READ_RECEIPTS: frozenset({_P, _AU}),
     Permission.REPORT_SALES: frozenset({_P}),
     Permission.READ_SALES: frozenset({_P, _E, _O}),
     Permission.RECORD_CASES: frozenset({_H}),

@@ -101,7 +101,7 @@ async def summarise_buyers(
     sides = [
         select(member.c.buyer_id, Registration.id, Registration.purchased_at)
         .join(Registration, side == member.c.person_id)
-        .where(_within(Registration.division, scope))
+        .where(Registration.voided_at.is_(None), _within(Registration.division, scope))
         for side in (Registration.buyer_id, Registration.patient_id)
     ]
     purchase = union_all(*sides).subquery("purchase")
@@ -173,6 +173,7 @@ async def list_purchases(
             Registration.purchased_at,
             Registration.received_at,
             Registration.flags,
+            Registration.voided_at,
             Registration.division,
             Registration.pharmacy_id,
             Pharmacy.name,
@@ -205,6 +206,7 @@ async def list_purchases(
             pharmacy=SiteOut(id=row.pharmacy_id, name=row.name, division=row.division),
             items=items[row.id],
             flags=row.flags,
+            voided_at=row.voided_at,
             matches=matches[row.id],
         )
         for row in rows

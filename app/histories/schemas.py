@@ -39,7 +39,7 @@ class SearchField(StrEnum):
 
 
 class BuyerOut(Out):
-    """A buyer without identity. Counts and times are of what lies in your division."""
+    """A buyer without identity. Counts and times are of what lies in your division; voided registrations do not count."""
 
     id: UUID
     presentations: int
@@ -85,7 +85,10 @@ class MatchedOut(Out):
 
 
 class PurchaseOut(Out):
-    """One purchase by or for the person; `roles` says as whom. Matches of the other person in it are left out."""
+    """One purchase by or for the person; `roles` says as whom. Matches of the other person in it are left out.
+
+    One with `voided_at` is shown and counts for nothing: the pharmacy has said that it does not hold.
+    """
 
     registration_id: UUID
     purchased_at: datetime
@@ -94,6 +97,7 @@ class PurchaseOut(Out):
     pharmacy: SiteOut
     items: list[BoughtOut]
     flags: list[Flag]
+    voided_at: datetime | None
     matches: list[MatchedOut]
 
 

@@ -14,8 +14,8 @@ from app.matching.rules import Key, Marks, MatchRole
 
 # The rows on both sides are locked against change, not against reading: a reclassification that comes now waits, and its own
 # job then sees the matches made here. FOR SHARE reads the newest version of a row that changed in between – and leaves the row out,
-# locked, if it now points to another presentation. Cases are locked in the order in which lists lock them, so that the two never
-# wait for each other in a ring.
+# locked, if it was voided or now points to another presentation. Cases are locked in the order in which lists lock them, so
+# that the two never wait for each other in a ring.
 _COLUMNS = """
 SELECT r.id AS registration_id, side.role, r.purchased_at, r.division,
        c.id AS case_id, c.classification, c.onset_on, c.confirmed_at,
@@ -24,6 +24,9 @@ SELECT r.id AS registration_id, side.role, r.purchased_at, r.division,
        listed.document_hash AS listed_document, listed.document_type AS listed_type,
        listed.phone_hash AS listed_phone, listed.name_hash AS listed_name
 """
+
+# Asked of the newest version of the row, once it is locked.
+_STANDS = "r.voided_at IS NULL AND side.person_id = CASE side.role WHEN 'buyer' THEN r.buyer_id ELSE r.patient_id END"
 
 # One pass for each rule, over an index of keyed hashes. People on case lists are looked for once for each mark, not for each
 # presentation: a till that writes one name and phone for a thousand customers must not make a million pairs.
@@ -58,6 +61,7 @@ JOIN same ON same.here = side.person_id
 JOIN cases c ON c.person_id = same.there
 JOIN people presented ON presented.id = side.person_id
 JOIN people listed ON listed.id = c.person_id
+WHERE {_STANDS}
 ORDER BY c.authority, c.case_number, r.id FOR SHARE OF r, c
 """
 
@@ -83,7 +87,7 @@ JOIN side ON side.here = c.person_id
 JOIN registrations r ON r.id = side.registration_id
 JOIN people presented ON presented.id = side.person_id
 JOIN people listed ON listed.id = c.person_id
-WHERE c.id = ANY($2::uuid[])
+WHERE c.id = ANY($2::uuid[]) AND {_STANDS}
 ORDER BY c.authority, c.case_number, r.id FOR SHARE OF r, c
 """
 

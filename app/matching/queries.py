@@ -137,3 +137,12 @@ async def cases_matched_at(session: AsyncSession, pharmacy_ids: Collection[UUID]
         list(pharmacy_ids),
     )
     return {row["case_id"] for row in rows}
+
+
+async def cases_matched_with(session: AsyncSession, registration_ids: Collection[UUID]) -> set[UUID]:
+    """Return the cases that have or had a match with one of these registrations."""
+    connection = await driver(session)
+    rows = await connection.fetch(
+        "SELECT DISTINCT case_id FROM matches WHERE registration_id = ANY($1::uuid[])", list(registration_ids)
+    )
+    return {row["case_id"] for row in rows}

@@ -23,11 +23,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Named:
-    """A row whose pharmacy is known: its name for ever, and the digest that tells a repeat from a conflict."""
+    """A row whose pharmacy is known: its name for ever, its canonical content, and the digest that tells a repeat from a
+    conflict.
+    """
 
     submission: Submission
     pharmacy: PharmacyFacts
     name: tuple[UUID, str]
+    content: str
     digest: bytes
 
 

@@ -14,6 +14,7 @@ from app.core.errors import AppError, DatabaseUnavailable, InternalError
 from app.core.log import logger
 from app.core.sealing import Keyring
 from app.registrations.drafts import Submission
+from app.registrations.receipts import find_receipts, receipt_of
 from app.registrations.rows import find_lines
 from app.registrations.service import Outcome, Recorded, record_registrations
 
@@ -58,7 +59,7 @@ class Intake:
         return outcome
 
     async def record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
-        """Record purchases in one transaction; duplicates come with their lines, so that each gets the same answer again.
+        """Record purchases in one transaction; duplicates come without lines and receipts, for which no batch asks.
 
         If it fails because of a row, that row must not refuse the others: each half is tried by itself, down to the row
         that fails alone, whose outcome is then the error.
@@ -84,24 +85,33 @@ class Intake:
 
     async def _record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
         async with self._database.transaction() as session:
-            outcomes = await record_registrations(session, submissions, now=self._clock.now(), keyring=self._keyring)
-            bare = {outcome.id for outcome in outcomes if isinstance(outcome, Recorded) and not outcome.lines}
-            if bare:
-                lines = await find_lines(session, bare)
-                outcomes = [
-                    replace(outcome, lines=lines[outcome.id])
-                    if isinstance(outcome, Recorded) and outcome.id in bare
-                    else outcome
-                    for outcome in outcomes
-                ]
-        return outcomes
+            return await record_registrations(session, submissions, now=self._clock.now(), keyring=self._keyring)
+
+    async def _complete(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Give duplicates what they were told the first time: their lines and their receipts."""
+        bare = {one.id for one in outcomes if isinstance(one, Recorded) and one.receipt is None}
+        if not bare:
+            return list(outcomes)
+        async with self._database.transaction() as session:
+            lines = await find_lines(session, bare)
+            receipts = await find_receipts(session, bare, self._keyring)
+        return [
+            replace(
+                outcome,
+                lines=lines[outcome.id] if outcome.is_newest else outcome.lines,
+                receipt=receipt_of(receipts[outcome.id], outcome.revision),
+            )
+            if isinstance(outcome, Recorded) and outcome.receipt is None
+            else outcome
+            for outcome in outcomes
+        ]
 
     async def _drain(self) -> None:
         try:
             while self._waiting:
                 together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
                 try:
-                    outcomes = await self.record_all([submission for submission, _ in together])
+                    outcomes = await self._complete(await self.record_all([submission for submission, _ in together]))
                 except Exception as error:
                     outcomes = [error if isinstance(error, AppError) else InternalError()] * len(together)
                 for (_, future), outcome in zip(together, outcomes, strict=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, or_, select
@@ -10,8 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.rules import Actor, Role
 from app.catalogue.models import ListedDrug
 from app.core.errors import NotFound
-from app.registrations.models import Registration, RegistrationItem
-from app.registrations.schemas import ItemOut, RegistrationFilter, RegistrationOut
+from app.registrations.models import Registration, RegistrationItem, RegistrationRevision
+from app.registrations.schemas import (
+    ItemOut,
+    RegistrationDetail,
+    RegistrationFilter,
+    RegistrationOut,
+    RevisionOut,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class Visible:
         """Return what an actor may see."""
         return cls(actor.division, actor.pharmacy_ids if actor.role is Role.PHARMACY else None)
 
-    def restrict(self, query: Select[Registration]) -> Select[Registration]:
+    def restrict(self, query: Select[Any]) -> Select[Any]:
         """Return the query without what may not be seen."""
         if self.pharmacy_ids is not None:
             return query.where(Registration.pharmacy_id.in_(self.pharmacy_ids))
@@ -45,8 +52,8 @@ async def list_registrations(
     return await _shown(session, rows)
 
 
-async def get_registration(session: AsyncSession, registration_id: UUID, *, visible: Visible) -> RegistrationOut:
-    """Return one registration.
+async def get_registration(session: AsyncSession, registration_id: UUID, *, visible: Visible) -> RegistrationDetail:
+    """Return one registration with its earlier revisions.
 
     Raises:
         NotFound: there is none, or it may not be seen.
@@ -55,7 +62,34 @@ async def get_registration(session: AsyncSession, registration_id: UUID, *, visi
     row = (await session.execute(query)).scalar_one_or_none()
     if row is None:
         raise NotFound
-    return (await _shown(session, [row]))[0]
+    [shown] = await _shown(session, [row])
+    former = await session.scalars(
+        select(RegistrationRevision)
+        .where(RegistrationRevision.registration_id == row.id)
+        .order_by(RegistrationRevision.revision)
+    )
+    return RegistrationDetail(
+        **dict(shown),
+        void_reason=row.void_reason,
+        revisions=[
+            RevisionOut.model_validate(
+                {name: getattr(one, name) for name in RevisionOut.model_fields if name != "items"}
+                | {"items": [{name: item[name] for name in ItemOut.model_fields} for item in one.items]}
+            )
+            for one in former
+        ],
+    )
+
+
+async def require_visible(session: AsyncSession, registration_id: UUID, *, visible: Visible) -> None:
+    """Make sure that a registration is there and may be seen.
+
+    Raises:
+        NotFound: there is none, or it may not be seen.
+    """
+    query = visible.restrict(select(Registration.id)).where(Registration.id == registration_id)
+    if (await session.execute(query)).scalar_one_or_none() is None:
+        raise NotFound
 
 
 def _matching(query: Select[Registration], filters: RegistrationFilter) -> Select[Registration]:

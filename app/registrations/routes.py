@@ -13,18 +13,24 @@ from app.core.batches import Unreadable
 from app.core.http import Transaction, services
 from app.core.pagination import Page, Paging, page_of
 from app.core.schemas import RowResult
+from app.core.sealing import Keyring
 from app.registrations import queries
+from app.registrations.chain import Receipt, stretches
 from app.registrations.drafts import Submission
 from app.registrations.intake import Intake
 from app.registrations.queries import Visible
+from app.registrations.receipt_schemas import RowReceipt
+from app.registrations.receipts import sign, sign_stretch
 from app.registrations.rules import advise
 from app.registrations.schemas import (
     BatchAnswer,
     ItemResult,
     RegistrationAnswer,
+    RegistrationDetail,
     RegistrationFilter,
     RegistrationIn,
     RegistrationOut,
+    RegistrationRowResult,
 )
 from app.registrations.service import (
     ClientReferenceConflict,
@@ -70,7 +76,7 @@ async def record_registration(request: Request, actor: Till) -> Response:
     """
     row = await _READER.one(request)
     recorded = await intake_of(request).record(Submission(actor, row))
-    answer = _answer(recorded, row)
+    answer = answer_of(recorded, row, services(request).keyring)
     return Response(answer.model_dump_json(), 200 if recorded.duplicate else 201, media_type="application/json")
 
 
@@ -82,15 +88,18 @@ async def record_registration_batch(request: Request, actor: Till) -> Response:
     """
     rows = await _READER.many(request)
     intake = intake_of(request)
-    results: list[RowResult] = []
+    results: list[RegistrationRowResult] = []
+    receipts: list[Receipt] = []
     for start in range(0, len(rows), batches.ROWS_PER_TRANSACTION):
         chunk = rows[start : start + batches.ROWS_PER_TRANSACTION]
         readable = [Submission(actor, row) for row in chunk if not isinstance(row, Unreadable)]
-        outcomes = iter(await intake.record_all(readable) if readable else ())
+        outcomes = await intake.record_all(readable) if readable else []
+        receipts += [one.receipt for one in outcomes if isinstance(one, Recorded) and one.receipt and not one.duplicate]
+        told = iter(outcomes)
         results += [
-            batches.refused(start + at, "invalid", row.errors)
+            _refused(batches.refused(start + at, "invalid", row.errors))
             if isinstance(row, Unreadable)
-            else _row_result(start + at, next(outcomes))
+            else _row_result_of(start + at, next(told))
             for at, row in enumerate(chunk)
         ]
     counts = Counter(result.status for result in results)
@@ -101,6 +110,7 @@ async def record_registration_batch(request: Request, actor: Till) -> Response:
         conflict=counts["conflict"],
         invalid=counts["invalid"],
         not_required=counts["not_required"],
+        receipts=[sign_stretch(stretch, services(request).keyring) for stretch in stretches(receipts)],
     )
     return Response(answer.model_dump_json(), media_type="application/json")
 
@@ -128,12 +138,13 @@ async def list_registrations(
 
 
 @router.get("/{registration_id}")
-async def get_registration(registration_id: UUID, session: Transaction, actor: Viewer) -> RegistrationOut:
-    """Show one registration without identities."""
+async def get_registration(registration_id: UUID, session: Transaction, actor: Viewer) -> RegistrationDetail:
+    """Show one registration with its earlier revisions, without identities."""
     return await queries.get_registration(session, registration_id, visible=Visible.to(actor))
 
 
-def _answer(recorded: Recorded, row: RegistrationIn) -> RegistrationAnswer:
+def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring) -> RegistrationAnswer:
+    """Return the answer for the counter, with its signed receipt."""
     items = []
     for line in range(len(row.items)):
         drug = recorded.lines.get(line)
@@ -152,18 +163,37 @@ def _answer(recorded: Recorded, row: RegistrationIn) -> RegistrationAnswer:
         flags=list(recorded.flags),
         advice=advise(recorded.flags),
         warnings=batches.shown(recorded.warnings),
+        receipt=sign(recorded.receipt, keyring) if recorded.receipt is not None else None,
     )
 
 
-def _row_result(index: int, outcome: Outcome) -> RowResult:
+def _row_result_of(index: int, outcome: Outcome) -> RegistrationRowResult:
     match outcome:
-        case Recorded(duplicate=True):
-            return batches.kept(index, "duplicate", outcome.id)
         case Recorded():
-            return batches.kept(index, "created", outcome.id)
+            return RegistrationRowResult.model_construct(
+                index=index,
+                status="duplicate" if outcome.duplicate else "created",
+                id=outcome.id,
+                errors=[],
+                receipt=None if outcome.duplicate else _row_receipt(outcome.receipt),
+            )
         case ClientReferenceConflict():
-            return batches.refused_by(index, "conflict", outcome)
+            return _refused(batches.refused_by(index, "conflict", outcome))
         case RegistrationNotRequired():
-            return batches.refused_by(index, "not_required", outcome)
+            return _refused(batches.refused_by(index, "not_required", outcome))
         case _:
-            return batches.refused_by(index, "invalid", outcome)
+            return _refused(batches.refused_by(index, "invalid", outcome))
+
+
+def _row_receipt(receipt: Receipt | None) -> RowReceipt | None:
+    if receipt is None or receipt.salt is None:
+        return None
+    return RowReceipt.model_construct(
+        number=receipt.link.number, commitment=receipt.link.commitment.hex(), salt=receipt.salt.hex()
+    )
+
+
+def _refused(result: RowResult) -> RegistrationRowResult:
+    return RegistrationRowResult.model_construct(
+        index=result.index, status=result.status, id=None, errors=result.errors, receipt=None
+    )

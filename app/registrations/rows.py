@@ -5,8 +5,8 @@ separator, because PostgreSQL's arrays of arrays must be rectangular.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,11 @@ _FIND = """
 SELECT r.pharmacy_id, r.client_reference, r.id, r.content_digest, r.received_at, r.revision, r.flags, r.warnings::text
 FROM unnest($1::uuid[], $2::text[]) AS wanted (pharmacy_id, client_reference)
 JOIN registrations r USING (pharmacy_id, client_reference)
+"""
+
+_FIND_FORMER = """
+SELECT registration_id, revision, content_digest, flags, warnings::text, items::text
+FROM registration_revisions WHERE registration_id = ANY($1::uuid[])
 """
 
 _INSERT = """
@@ -72,6 +77,11 @@ class Earlier:
     revision: int
     flags: list[Flag]
     warnings: list[FieldError]
+    former: Mapping[bytes, "Earlier"] = field(default_factory=dict)
+    """The earlier revisions by their digests."""
+    lines: Mapping[int, tuple[UUID, str]] = field(default_factory=dict)
+    """Drug id and name of each kept line; filled for earlier revisions only."""
+    is_newest: bool = True
 
 
 async def find_by_reference(
@@ -82,6 +92,7 @@ async def find_by_reference(
         return {}
     connection = await driver(session)
     rows = await connection.fetch(_FIND, [name[0] for name in names], [name[1] for name in names])
+    former = await _find_former(connection, {row["id"]: row for row in rows if row["revision"] > 1})
     return {
         (row["pharmacy_id"], row["client_reference"]): Earlier(
             row["id"],
@@ -90,9 +101,31 @@ async def find_by_reference(
             row["revision"],
             [Flag(flag) for flag in row["flags"]],
             [FieldError(**warning) for warning in json.loads(row["warnings"] or "[]")],
+            former.get(row["id"], {}),
         )
         for row in rows
     }
+
+
+async def _find_former(connection: Any, corrected: Mapping[UUID, Any]) -> dict[UUID, dict[bytes, Earlier]]:
+    """Return the earlier revisions of registrations that were corrected: what was sent then is the same purchase still."""
+    found: dict[UUID, dict[bytes, Earlier]] = {}
+    if not corrected:
+        return found
+    for row in await connection.fetch(_FIND_FORMER, list(corrected)):
+        now = corrected[row["registration_id"]]
+        voided = [Flag.VOIDED] if Flag.VOIDED in now["flags"] else []
+        found.setdefault(row["registration_id"], {})[row["content_digest"]] = Earlier(
+            row["registration_id"],
+            row["content_digest"],
+            now["received_at"],
+            row["revision"],
+            [*(Flag(flag) for flag in row["flags"]), *voided],
+            [FieldError(**warning) for warning in json.loads(row["warnings"] or "[]")],
+            lines={item["line"]: (UUID(item["drug_id"]), item["drug"]) for item in json.loads(row["items"])},
+            is_newest=False,
+        )
+    return found
 
 
 async def insert_registrations(session: AsyncSession, drafts: Sequence[Draft], now: datetime) -> set[UUID]:
@@ -116,13 +149,13 @@ async def insert_registrations(session: AsyncSession, drafts: Sequence[Draft], n
         [draft.named.submission.row.temperature_c for draft in ordered],
         [draft.named.submission.row.patient and draft.named.submission.row.patient.temperature_c for draft in ordered],
         [",".join(draft.named.submission.row.symptoms) for draft in ordered],
-        [_json(draft.named.submission.row.answers) for draft in ordered],
+        [as_json(draft.named.submission.row.answers) for draft in ordered],
         [
             draft.named.submission.row.checks and draft.named.submission.row.checks.model_dump_json()
             for draft in ordered
         ],
         [",".join(draft.flags) for draft in ordered],
-        [_json([warning.as_json() for warning in draft.warnings]) for draft in ordered],
+        [as_json([warning.as_json() for warning in draft.warnings]) for draft in ordered],
         [draft.named.submission.actor.key_id for draft in ordered],
         now,
     )
@@ -171,5 +204,6 @@ def _kept_code(normal: Callable[[str], str], sent: str | None) -> str | None:
         return None
 
 
-def _json(value: Any) -> str | None:
+def as_json(value: Any) -> str | None:
+    """Return a value as a JSON column takes it; nothing where there is nothing to keep."""
     return json.dumps(value, ensure_ascii=False) if value else None

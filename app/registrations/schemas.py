@@ -18,8 +18,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.core.schemas import Code, DivisionCode, FieldErrorOut, Filter, Instant, Label, Model, Out, RowResult, ShortText
+from app.core.schemas import (
+    Code,
+    DivisionCode,
+    FieldErrorOut,
+    Filter,
+    Instant,
+    Label,
+    Model,
+    Out,
+    Reason,
+    RowResult,
+    ShortText,
+)
 from app.people.schemas import PersonIn
+from app.registrations.receipt_schemas import ReceiptHeadOut, ReceiptOut, RowReceipt
 
 ClientReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")]
 # In one form: a till that sends 37.80 after 37.8, or another offset of the same instant, sends the same content.
@@ -49,6 +62,8 @@ class Flag(StrEnum):
     """A listed drug was sold where it was not for sale; it happened, so it is kept."""
     RED_CODE = "red_code"
     YELLOW_CODE = "yellow_code"
+    VOIDED = "voided"
+    """The pharmacy has said that it does not hold: it is shown, and counts for nothing."""
 
 
 class Symptom(StrEnum):
@@ -128,11 +143,9 @@ class PatientIn(PersonIn):
     temperature_c: Temperature | None = None
 
 
-class RegistrationIn(Model):
-    """One purchase. Nothing but the reference, the time, a buyer and an item must be there; the regime may ask for more."""
+class PurchaseIn(Model):
+    """What a till tells of one purchase. Nothing but the time, a buyer and an item must be there; the regime may ask for more."""
 
-    client_reference: ClientReference = Field(examples=["POS7-20260215-000123"])
-    pharmacy_id: UUID | None = Field(default=None, description="Needed with the key of a chain")
     purchased_at: PurchasedAt
     buyer: PersonIn
     patient: PatientIn | None = None
@@ -143,6 +156,43 @@ class RegistrationIn(Model):
     )
     checks: ChecksIn | None = None
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=100)]
+
+
+class RegistrationIn(PurchaseIn):
+    """One purchase and its name. Nothing but the reference, the time, a buyer and an item must be there."""
+
+    client_reference: ClientReference = Field(examples=["POS7-20260215-000123"])
+    pharmacy_id: UUID | None = Field(default=None, description="Needed with the key of a chain")
+
+
+class CorrectedIn(PurchaseIn):
+    """The whole purchase as it should have been sent. Its name stays: it may be left out, and must not be another."""
+
+    client_reference: ClientReference | None = None
+    pharmacy_id: UUID | None = None
+
+
+class CorrectionIn(Model):
+    """Why a registration is corrected, and what it should have been."""
+
+    reason: Reason = Field(
+        description="Kept in plain text; must not name buyer or patient", examples=["Document number misread"]
+    )
+    registration: CorrectedIn
+
+
+def named(purchase: PurchaseIn, client_reference: str) -> RegistrationIn:
+    """Return a purchase under the name that it has."""
+    members = {name: getattr(purchase, name) for name in PurchaseIn.model_fields}
+    return RegistrationIn.model_construct(**members, client_reference=client_reference, pharmacy_id=None)
+
+
+class VoidIn(Model):
+    """Why a registration does not hold."""
+
+    reason: Reason = Field(
+        description="Kept in plain text; must not name buyer or patient", examples=["Sale cancelled before payment"]
+    )
 
 
 class AdviceOut(Out):
@@ -162,7 +212,7 @@ class ItemResult(Out):
 
 
 class RegistrationAnswer(Out):
-    """The answer for the counter."""
+    """The answer for the counter. `receipt` is null only for what was received before there were receipts."""
 
     id: UUID
     received_at: datetime
@@ -171,17 +221,35 @@ class RegistrationAnswer(Out):
     flags: list[Flag]
     advice: list[AdviceOut]
     warnings: list[FieldErrorOut]
+    receipt: ReceiptOut | None
+
+
+class VoidAnswer(Out):
+    """A registration that does not hold any more."""
+
+    id: UUID
+    revision: int
+    voided_at: datetime
+    reason: str
+    receipt: ReceiptOut
+
+
+class RegistrationRowResult(RowResult):
+    """What became of one row. `receipt` is there if it was kept just now; for a duplicate ask `GET /v1/receipts`."""
+
+    receipt: RowReceipt | None
 
 
 class BatchAnswer(Out):
-    """One result per row, in order, and how many there are of each kind."""
+    """One result per row, in order, and how many there are of each kind; `receipts` vouch for the rows just kept."""
 
-    results: list[RowResult]
+    results: list[RegistrationRowResult]
     created: int
     duplicate: int
     conflict: int
     invalid: int
     not_required: int
+    receipts: list[ReceiptHeadOut]
 
 
 class RegistrationFilter(Filter):
@@ -232,4 +300,32 @@ class RegistrationOut(Out):
     answers: dict[str, Any] | None
     checks: dict[str, Any] | None
     flags: list[Flag]
+    voided_at: datetime | None
     items: list[ItemOut]
+
+
+class RevisionOut(Out):
+    """An earlier revision: what stood there from `received_at` until it was corrected, why and by which account."""
+
+    revision: int
+    received_at: datetime
+    replaced_at: datetime
+    replaced_by: str
+    reason: str
+    identity_changed: bool
+    regime: str
+    purchased_at: datetime
+    temperature_c: TemperatureOut | None
+    patient_temperature_c: TemperatureOut | None
+    symptoms: list[str]
+    answers: dict[str, Any] | None
+    checks: dict[str, Any] | None
+    flags: list[Flag]
+    items: list[ItemOut]
+
+
+class RegistrationDetail(RegistrationOut):
+    """A registration with its earlier revisions, the first one first."""
+
+    void_reason: str | None
+    revisions: list[RevisionOut]

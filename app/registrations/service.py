@@ -28,16 +28,15 @@ from app.pharmacies.rules import PharmacyFacts
 from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
+from app.registrations.chain import Entry, LinkKind, Receipt, content_of
 from app.registrations.drafts import Draft, Named, Submission
+from app.registrations.receipts import add_links
 from app.registrations.rules import DOUBTS, People, flags_of, judge_form, missing_fields, read_people
 from app.registrations.schemas import Flag, RegistrationIn
 
 RECORDED = jobs.declare("registrations.recorded")
 """Follows new registrations; payload `{"registration_ids": […]}`, at most 500 of them."""
 _IDS_PER_JOB = 500
-
-# Which pharmacy a chain's key names is part of the name, not of the content.
-_NOT_CONTENT = {"pharmacy_id"}
 
 
 class RegistrationNotRequired(InvalidRequest):
@@ -76,6 +75,10 @@ class Recorded:
     warnings: Sequence[FieldError]
     lines: Mapping[int, tuple[UUID, str]] = field(default_factory=dict)
     """Drug id and name of each listed line; filled for duplicates only on demand (`rows.find_lines`)."""
+    is_newest: bool = True
+    """Whether this is how the registration stands; what was sent before it was corrected gets the answer that it got then."""
+    receipt: Receipt | None = None
+    """Filled for duplicates only on demand (`receipts.find_receipts`)."""
 
 
 Outcome = Recorded | AppError
@@ -104,7 +107,7 @@ async def record_registrations(
     `PharmacyNotYours`) concerns that row alone: it was not stored, and the others were not held up. `now` is the server's time of
     receipt. About ten statements, whatever the number of rows.
     """
-    facts = await _read_facts(session)
+    facts = await read_facts(session)
     named = [_name(submission, facts.directory, keyring) for submission in submissions]
     earlier = await stored.find_by_reference(session, [row.name for row in named if isinstance(row, Named)])
     drafts: dict[tuple[UUID, str], Draft] = {}
@@ -113,6 +116,8 @@ async def record_registrations(
     await note_sightings(session, facts.unknown)
     # Whoever took a name between our look and our insert has committed by now; what it stored decides.
     rivals = await stored.find_by_reference(session, [n for n, draft in drafts.items() if draft.id not in winners])
+    kept = [draft for draft in drafts.values() if draft.id in winners]
+    receipts = await add_links(session, [link_entry(draft) for draft in kept], now=now, keyring=keyring)
 
     def settle(row: Named) -> Outcome:
         draft = drafts[row.name]
@@ -120,12 +125,13 @@ async def record_registrations(
             return _compare(rivals[row.name], row.digest)
         if row.digest != draft.named.digest:
             return ClientReferenceConflict()
-        return _recorded(draft, now, facts.catalogue, duplicate=row is not draft.named)
+        return recorded(draft, receipts[draft.id], now, facts.catalogue, duplicate=row is not draft.named)
 
     return [settle(row) if isinstance(row, Named) else row for row in opened]
 
 
-async def _read_facts(session: AsyncSession) -> Facts:
+async def read_facts(session: AsyncSession) -> Facts:
+    """Return the reference data, held in memory while it is what the transaction would read."""
     known = await versions(session)
     return Facts(
         catalogue=await CATALOGUE.get(session, known),
@@ -143,11 +149,12 @@ def _name(submission: Submission, directory: Mapping[UUID, PharmacyFacts], keyri
         return PharmacyNotYours(errors=[FieldError("/pharmacy_id", "required", "A chain's key must name the pharmacy")])
     if wanted not in allowed or wanted not in directory:
         return PharmacyNotYours(errors=[FieldError("/pharmacy_id", "pharmacy_not_yours", PharmacyNotYours.title)])
-    content = submission.row.model_dump_json(exclude=_NOT_CONTENT)
+    content = content_of(submission.row)
     return Named(
         submission,
         directory[wanted],
         (wanted, submission.row.client_reference),
+        content,
         keyring.hash(HashKind.CONTENT, content),
     )
 
@@ -163,7 +170,7 @@ def _open(
     if row.name in earlier:
         return _compare(earlier[row.name], row.digest)
     if row.name not in drafts:
-        judged = _judge(row, facts, now)
+        judged = judge(row, facts, now)
         if isinstance(judged, AppError):
             return judged
         drafts[row.name] = judged
@@ -172,7 +179,9 @@ def _open(
 
 def _compare(earlier: stored.Earlier, digest: bytes) -> Outcome:
     if earlier.digest != digest:
-        return ClientReferenceConflict()
+        if digest not in earlier.former:
+            return ClientReferenceConflict()
+        earlier = earlier.former[digest]
     return Recorded(
         id=earlier.id,
         duplicate=True,
@@ -180,10 +189,13 @@ def _compare(earlier: stored.Earlier, digest: bytes) -> Outcome:
         revision=earlier.revision,
         flags=earlier.flags,
         warnings=earlier.warnings,
+        lines=earlier.lines,
+        is_newest=earlier.is_newest,
     )
 
 
-def _judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
+def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
+    """Return what will be kept of a row that came at `now`, or why nothing will."""
     row, pharmacy = named.submission.row, named.pharmacy
     day = china_day(row.purchased_at)
     if pharmacy.is_closed_on(day):
@@ -277,12 +289,21 @@ def _entries(drafts: Sequence[Draft], now: datetime) -> list[dict[str, object]]:
     ]
 
 
-def _recorded(draft: Draft, now: datetime, catalogue: Directory, *, duplicate: bool) -> Recorded:
+def link_entry(draft: Draft) -> Entry:
+    """Return what becomes the link of a new registration in its pharmacy's chain."""
+    pharmacy_id, reference = draft.named.name
+    return Entry(pharmacy_id, draft.id, reference, 1, LinkKind.RECORDED, draft.named.content.encode())
+
+
+def recorded(
+    draft: Draft, receipt: Receipt, received_at: datetime, catalogue: Directory, *, duplicate: bool
+) -> Recorded:
+    """Return the outcome of a draft that is kept."""
     return Recorded(
         id=draft.id,
         duplicate=duplicate,
-        received_at=now,
-        revision=1,
+        received_at=received_at,
+        revision=receipt.link.revision,
         flags=draft.flags,
         warnings=draft.warnings,
         lines={
@@ -290,4 +311,5 @@ def _recorded(draft: Draft, now: datetime, catalogue: Directory, *, duplicate: b
             for line, found in enumerate(draft.resolutions)
             if found.drug_id is not None
         },
+        receipt=receipt,
     )

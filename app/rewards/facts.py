@@ -28,7 +28,7 @@ from app.matching.rules import MatchStatus, Strength
 from app.people.models import Person
 from app.pharmacies.models import PharmacyStanding, RosterEntry
 from app.pharmacies.rules import Standing
-from app.registrations.models import Registration, RegistrationItem
+from app.registrations.models import Registration, RegistrationItem, RegistrationRevision
 from app.registrations.schemas import Flag
 from app.rewards.criteria import Facts
 
@@ -53,8 +53,8 @@ async def gather_facts(session: AsyncSession, case_ids: Collection[UUID]) -> lis
             Registration.division,
             Registration.purchased_at,
             Registration.received_at,
-            Registration.flags,
-            Registration.revision,
+            func.coalesce(_first_flags(), Registration.flags).label("first_flags"),
+            _identity_amended().label("amended"),
             _standing().label("standing"),
             _has_listed_drug().label("listed"),
             _buyer_is_staff().label("staff"),
@@ -83,12 +83,10 @@ async def gather_facts(session: AsyncSession, case_ids: Collection[UUID]) -> lis
             had_listed_drug=row.listed,
             purchased_at=row.purchased_at,
             received_at=row.received_at,
-            complete_at_first=Flag.INCOMPLETE not in row.flags,
+            complete_at_first=Flag.INCOMPLETE not in row.first_flags,
             standing=row.standing,
             buyer_on_roster=row.staff,
-            # Until revisions say which fields they changed, any later one counts: a reward withheld can still be
-            # granted, one paid for an altered record is gone.
-            identity_amended=row.revision > 1,
+            identity_amended=row.amended,
         )
         for row in rows
     ]
@@ -112,6 +110,30 @@ def _has_listed_drug() -> ColumnElement[bool]:
         select(RegistrationItem.line)
         .where(RegistrationItem.registration_id == Registration.id)
         .correlate(Registration)
+        .exists()
+    )
+
+
+def _first_flags() -> ScalarSelect[list[str]]:
+    """The flags of the first revision; null where there is no other."""
+    return (
+        select(RegistrationRevision.flags)
+        .where(RegistrationRevision.registration_id == Registration.id, RegistrationRevision.revision == 1)
+        .correlate(Registration)
+        .scalar_subquery()
+    )
+
+
+def _identity_amended() -> ColumnElement[bool]:
+    """Whether another buyer or patient was presented after the case was known here; taking it back does not heal it."""
+    return (
+        select(RegistrationRevision.revision)
+        .where(
+            RegistrationRevision.registration_id == Registration.id,
+            RegistrationRevision.identity_changed,
+            RegistrationRevision.replaced_at >= Case.received_at,
+        )
+        .correlate(Registration, Case)
         .exists()
     )
 

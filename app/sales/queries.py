@@ -125,6 +125,7 @@ async def reconcile_pharmacy(
 def _purchases(query: Select[Any], pharmacy_id: UUID, first: date, end: date) -> Select[Any]:
     return query.where(
         Registration.pharmacy_id == pharmacy_id,
+        Registration.voided_at.is_(None),
         Registration.purchased_at >= day_start(first),
         Registration.purchased_at < day_start(end),
     )

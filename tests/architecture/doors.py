@@ -12,6 +12,7 @@ PUBLIC = {
     ("GET", "/healthz"): "a load balancer has no key",
     ("GET", "/readyz"): "a load balancer has no key",
     ("GET", "/metrics"): "figures without a business word about anybody; kept inside by the network",
+    ("GET", "/v1/receipts/keys"): "whoever checks a receipt needs the public key, and may have no token",
     ("GET", "/openapi.json"): "whoever builds a till reads it before having a key",
     ("GET", "/docs"): "the same, for people",
     ("GET", "/docs/oauth2-redirect"): "part of /docs",
