@@ -89,7 +89,7 @@ async def get_receipt(registration_id: UUID, session: Transaction, actor: Holder
     return ReceiptsOut(**dict(newest), earlier=earlier)
 
 
-@router.get("/receipts")
+@router.get("/receipts", responses={404: {"description": NotFound.title}})
 async def list_pharmacy_receipts(
     session: Transaction,
     actor: Holder,

@@ -52,7 +52,7 @@ async def chains(tills: list[httpx.AsyncClient]) -> list[list[dict[str, Any]]]:
         items: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
-            page = (await till.get("/v1/receipts", params={"limit": 500} | cursor)).json()
+            page = (await till.get("/v1/receipts", params={"limit": "500"} | cursor)).json()
             items += page["items"]
             if page["next_cursor"] is None:
                 break
@@ -106,8 +106,9 @@ class TestACorrection:
     async def test_and_a_void_at_once_end_in_one_order(self, tills: list[httpx.AsyncClient]) -> None:
         for number in range(8):
             one = (await tills[0].post("/v1/registrations", json=row("BOTH", number))).json()["id"]
-            body = {"reason": "Misread", "registration": row(f"BOTH-{number}", number + 100)}
-            del body["registration"]["client_reference"]
+            purchase = row("BOTH", number + 100)
+            del purchase["client_reference"]
+            body = {"reason": "Misread", "registration": purchase}
             corrected, voided = await asyncio.gather(
                 tills[0].post(f"/v1/registrations/{one}/corrections", json=body),
                 tills[2].post(f"/v1/registrations/{one}/void", json={"reason": "Cancelled"}),

@@ -10,6 +10,8 @@ from sqlalchemy import text
 from app.core.database import Database
 from app.registrations.models import Registration, RegistrationRevision
 from tests.conftest import SettableClock
+from tests.factories import keys
+from tests.factories.pharmacies import enrolled
 from tests.factories.world import World, a_person, a_purchase
 from tests.registrations.conftest import Clients, errors_of, send
 
@@ -134,9 +136,6 @@ class TestACorrection:
         self, world: World, first: dict[str, Any], official: httpx.AsyncClient, client_for: Clients
     ) -> None:
         assert (await official.post(f"/v1/registrations/{first['id']}/void", json={"reason": "x"})).status_code == 403
-        from tests.factories import keys
-        from tests.factories.pharmacies import enrolled
-
         other = await enrolled(world.database, 7)
         stranger = client_for(
             await keys.token(world.database, "pharmacy", pharmacy_ids=[other], name="Synthetic other")

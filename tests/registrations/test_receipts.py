@@ -136,7 +136,7 @@ class TestVerifying:
         lines = await a_day(till)
 
         def after(line: int, **members: Any) -> list[dict[str, Any]]:
-            changed = json.loads(json.dumps(lines))
+            changed: list[dict[str, Any]] = json.loads(json.dumps(lines))
             changed[line]["receipt"] |= members
             return changed
 
