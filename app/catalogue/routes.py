@@ -30,7 +30,7 @@ from app.catalogue.schemas import (
 from app.catalogue.vocabulary import AliasKind
 from app.core.batches import RowReader
 from app.core.clock import china_day
-from app.core.errors import InvalidRequest
+from app.core.errors import InvalidRequest, NotFound
 from app.core.http import Built, Now, Services, Transaction, services
 from app.core.pagination import Page, Paging, page_of, row_number
 from app.core.validation import field_errors
@@ -154,6 +154,7 @@ async def list_unresolved(
     status_code=201,
     responses={
         200: {"model": AddedAliasOut, "description": "The drug was known by this already"},
+        404: {"description": NotFound.title},
         409: {"description": service.AliasTaken.title},
     },
 )
