@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import importing, openapi, serving
 from app.auth import service as auth
-from app.auth.rules import SYSTEM, Role
+from app.auth.models import ApiKey
+from app.auth.rules import DEFAULT_OVERLAP_DAYS, MOST_OVERLAP_DAYS, SYSTEM, Role
 from app.core.clock import SystemClock
 from app.core.database import Database
 from app.core.embedded import EmbeddedPostgresError
@@ -26,7 +28,8 @@ from app.core.settings import Settings, load_settings
 from app.divisions.service import require_known
 from app.imports.schemas import ImportOut, ImportResult
 from app.main import VERSION
-from app.pharmacies.queries import PHARMACIES
+from app.pharmacies.queries import PHARMACIES, get_pharmacy
+from app.pharmacies.queries import list_keys as pharmacy_keys
 from app.proving import receipts
 from app.till.command import till
 
@@ -156,6 +159,43 @@ def revoke_key(key_id: UUID) -> None:
         await auth.revoke_key(session, key_id, actor=SYSTEM, now=SystemClock().now())
 
     _transact(revoke)
+
+
+@keys.command("rotate")
+@click.argument("key_id", type=click.UUID)
+@click.option(
+    "--overlap-days",
+    default=DEFAULT_OVERLAP_DAYS,
+    show_default=True,
+    type=click.IntRange(0, MOST_OVERLAP_DAYS),
+    help="How long the old token goes on beside the new one.",
+)
+def rotate_key(key_id: UUID, overlap_days: int) -> None:
+    """Make a token that takes another's place, and print it, once, alone on stdout."""
+
+    async def rotate(session: AsyncSession, _: Keyring) -> tuple[auth.NewKey, datetime]:
+        overlap, now = timedelta(days=overlap_days), SystemClock().now()
+        return await auth.rotate_key(session, key_id, overlap=overlap, actor=SYSTEM, now=now)
+
+    made, ends = _transact(rotate)
+    click.echo(f"key {made.id} of account {made.account_id}; the old one ends at {ends:%Y-%m-%d %H:%M} UTC", err=True)
+    click.echo(made.token)
+
+
+@keys.command("list")
+@click.option("--pharmacy", type=click.UUID, required=True, help="Whose keys.")
+def list_keys(pharmacy: UUID) -> None:
+    """List the keys that speak for a pharmacy, the newest first; never their tokens."""
+
+    async def look(session: AsyncSession, _: Keyring) -> list[tuple[ApiKey, int]]:
+        await get_pharmacy(session, pharmacy, actor=SYSTEM)
+        return await pharmacy_keys(session, pharmacy)
+
+    for key, pharmacies in _transact(look):
+        ended = min((at for at in (key.revoked_at, key.expires_at) if at is not None), default=None)
+        seen = f"seen {key.last_seen_at:%Y-%m-%d %H}h" if key.last_seen_at else "never seen"
+        words = [str(key.id), key.name, f"for {pharmacies}", f"made {key.created_at:%Y-%m-%d}", seen]
+        click.echo("  ".join([*words, f"ends {ended:%Y-%m-%d %H:%M} UTC"] if ended else words))
 
 
 @keys.command("sealing")

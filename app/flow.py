@@ -37,6 +37,7 @@ from app.matching.rules import MatchRole, MatchStatus
 from app.matching.service import Change, rematch
 from app.pharmacies.models import CHANGED as PHARMACIES_CHANGED
 from app.registrations.models import Registration
+from app.registrations.queries import REAL
 from app.registrations.rules import is_clue
 from app.registrations.schemas import Flag
 from app.registrations.service import RECORDED as REGISTRATIONS_RECORDED
@@ -93,6 +94,7 @@ async def _clues(session: AsyncSession, ids: Collection[UUID]) -> list[NewAlert]
     rows = await session.scalars(
         select(Registration).where(
             _among(Registration.id, ids),
+            REAL,
             Registration.voided_at.is_(None),
             Registration.flags.overlap([Flag.FEVER.value, Flag.EXPOSURE.value]),
         )

@@ -10,12 +10,15 @@ from starlette.exceptions import HTTPException
 
 from app import openapi
 from app.alerts import routes as alerts
+from app.auth.guards import account_of
 from app.cases import routes as cases
 from app.catalogue import routes as catalogue
 from app.core import batches, health
 from app.core.errors import AppError
 from app.core.http import Services, render
 from app.core.middleware import RequestEnvelope
+from app.core.repeats import Repeats
+from app.core.replays import Replays
 from app.histories import routes as histories
 from app.imports import routes as imports
 from app.imports.importers import Importers
@@ -63,6 +66,14 @@ BODY_LIMITS = {
 }
 """Bytes that a path takes where the default does not fit."""
 
+NATURAL = {
+    registrations.SINGLE_PATH,
+    registrations.BATCH_PATH,
+    registration_imports.IMPORT_PATH,
+    cases.BATCH_PATH,
+}
+"""Paths whose rows are named by what they hold, so that a repeat needs no `Idempotency-Key` to be known."""
+
 VERSION = "0.1.0"
 
 
@@ -85,12 +96,14 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
         lifespan=lifespan,
     )
     services.parts[Intake] = Intake(services.database, services.clock, services.keyring)
+    services.parts[Repeats] = Repeats()
     services.parts[Importers] = Importers(RegistrationImporter(services.keyring))
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router)
     for kind in (AppError, RequestValidationError, HTTPException):  # all others: the envelope
         app.add_exception_handler(kind, render)
+    app.add_middleware(Replays, who_asks=account_of, natural=NATURAL)
     app.add_middleware(RequestEnvelope, body_limits=BODY_LIMITS)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app

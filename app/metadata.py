@@ -16,6 +16,7 @@ CHAPTERS = (
     "core.jobs",
     "core.schedule",
     "core.snapshots",
+    "core.idempotency",
     "audit.models",
     "divisions.models",
     "auth.models",

@@ -9,6 +9,8 @@ from fastapi.openapi.utils import get_openapi
 
 from app.core import errors
 from app.core.http import PROBLEM_JSON
+from app.core.idempotency import IdempotencyKeyInUse, IdempotencyKeyMalformed, IdempotencyKeyReused
+from app.core.ratelimit import RateLimited
 
 ABOUT = """
 Registrations from the tills, case lists, matches, rewards and alerts.
@@ -104,6 +106,26 @@ _REQUEST_ID = {
     "schema": {"type": "string"},
 }
 _WAIT = {"description": "Seconds to wait before sending the request again", "schema": {"type": "string"}}
+_POLICY = {
+    "description": 'What a key may ask for, as `"name";q=units;w=seconds` (draft-ietf-httpapi-ratelimit-headers-10)',
+    "schema": {"type": "string"},
+}
+_LEFT = {
+    "description": 'What is left of it, as `"name";r=units;t=seconds until it is full again`',
+    "schema": {"type": "string"},
+}
+_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "Names this request for 24 hours (draft-ietf-httpapi-idempotency-key-header-07), best a UUID: sent again, the same "
+        "request gets the same answer, with `Idempotency-Replayed: true`, and does nothing. A refused request is not "
+        "remembered. Where rows have names of their own – single and batched registrations, imports, batches of cases – the "
+        "name does this for ever, and the key is only checked for its form."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[A-Za-z0-9._~:/+=-]+$"},
+}
 _NEXT = {"description": 'The next page, as `<…>; rel="next"` (RFC 8288)', "schema": {"type": "string"}}
 
 
@@ -123,9 +145,12 @@ def document(app: FastAPI) -> dict[str, Any]:
     components = schema["components"]
     components["schemas"]["Problem"] = _PROBLEM
     components["headers"] = {"RequestId": _REQUEST_ID, "RetryAfter": _WAIT, "Link": _NEXT}
+    components["headers"] |= {"RateLimitPolicy": _POLICY, "RateLimit": _LEFT}
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     components["responses"] = {}
+    for posted in (methods["post"] for methods in schema["paths"].values() if "post" in methods):
+        posted["parameters"] = [*posted.get("parameters", ()), dict(_KEY)]
     for path, operation in _operations(schema):
         for given in operation.get("parameters", ()):
             given.setdefault("description", PARAMETERS.get(given["name"], ""))
@@ -165,6 +190,9 @@ def _answer(path: str, operation: dict[str, Any], shared: dict[str, Any]) -> Non
             answers[status] = _refusal(answer["description"], int(status))
         else:
             answer["headers"] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+            if operation.get("security"):
+                answer["headers"]["RateLimit-Policy"] = {"$ref": "#/components/headers/RateLimitPolicy"}
+                answer["headers"]["RateLimit"] = {"$ref": "#/components/headers/RateLimit"}
             if pages:
                 answer["headers"]["Link"] = {"$ref": "#/components/headers/Link"}
     operation["responses"] = dict(sorted(answers.items()))
@@ -172,7 +200,7 @@ def _answer(path: str, operation: dict[str, Any], shared: dict[str, Any]) -> Non
 
 def _refusal(title: str, status: int) -> dict[str, Any]:
     headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
-    if status == errors.DatabaseUnavailable.status:
+    if status in (errors.DatabaseUnavailable.status, RateLimited.status):
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": title, "headers": headers, "content": {PROBLEM_JSON: {"schema": schema}}}
@@ -184,13 +212,15 @@ def _errors_of(path: str, operation: dict[str, Any]) -> list[type[errors.AppErro
         return []
     found: list[type[errors.AppError]] = [errors.InternalError, errors.DatabaseUnavailable]
     if operation.get("security"):
-        found += [errors.Unauthenticated, errors.Forbidden]
+        found += [errors.Unauthenticated, errors.Forbidden, RateLimited]
     if "{" in path:
         found.append(errors.NotFound)
     if operation.get("parameters") or "requestBody" in operation:
         found.append(errors.InvalidRequest)
     if "requestBody" in operation:
         found += [errors.MalformedBody, errors.BodyTooLarge, errors.UnsupportedMediaType]
+    if any(given["name"] == _KEY["name"] for given in operation.get("parameters", ())):
+        found += [IdempotencyKeyMalformed, IdempotencyKeyInUse, IdempotencyKeyReused]
     return found
 
 

@@ -16,12 +16,14 @@ from app.catalogue import jobs as catalogue
 from app.core.clock import Clock
 from app.core.database import Database
 from app.core.handlers import Job, Registry
+from app.core.idempotency import EXPIRED, PURGE_SECONDS, purge
 from app.core.jobs import declare
 from app.core.runner import Pace, Runner
 from app.core.sealing import Keyring
 from app.flow import Flow
 from app.imports import jobs as imports
 from app.imports.importers import Importers
+from app.registrations import jobs as trials
 from app.registrations.imports import RegistrationImporter
 from app.webhooks import jobs as deliveries
 from app.webhooks.sender import Sender
@@ -42,12 +44,19 @@ def handlers(keyring: Keyring, sender: Sender) -> Registry:
     deliveries.register(registry, keyring=keyring, sender=sender)
     imports.register(registry, keyring=keyring, importers=Importers(RegistrationImporter(keyring)))
     catalogue.register(registry)
+    trials.register(registry)
 
     async def chain(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
         await chain_entries(session, keyring=keyring)
 
     registry.transactional(CHAIN, chain)
     registry.every(CHAIN_SECONDS, "chain-audit-trail", CHAIN)
+
+    async def forget_keys(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
+        await purge(session, now=now)
+
+    registry.transactional(EXPIRED, forget_keys)
+    registry.every(PURGE_SECONDS, "forget-idempotency-keys", EXPIRED)
     return registry
 
 

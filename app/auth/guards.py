@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from app.auth.queries import find_actor, token_hash
-from app.auth.rules import Actor, Permission
+from app.auth.rules import BUDGETS, Actor, Permission
 from app.core.errors import Forbidden, Unauthenticated
 from app.core.http import Services, services
+from app.core.ratelimit import Budget, Meter, RateLimited
 
 KNOWN_FOR_SECONDS = 2.0
 _MOST_KNOWN = 50_000
-
 
 
 class KnownActors:
@@ -36,7 +37,7 @@ class KnownActors:
         if known is not None and known[0] > moment:
             return known[1]
         async with built.database.transaction() as session:
-            actor = await find_actor(session, hashed)
+            actor = await find_actor(session, hashed, now=built.clock.now())
         if actor is None:
             self._known.pop(hashed, None)
             raise Unauthenticated(headers={"WWW-Authenticate": "Bearer"})
@@ -46,39 +47,106 @@ class KnownActors:
         return actor
 
 
-class Guard(HTTPBearer):
-    """The guard of a route: gives the actor, or refuses. `permission` is what it asks for."""
+class Meters:
+    """What each key has used of each budget, in this process."""
 
-    def __init__(self, permission: Permission) -> None:
+    def __init__(self) -> None:
+        self._by_budget: dict[Budget, Meter] = {}
+
+    def spend(self, request: Request, actor: Actor, budget: Budget, units: int = 1) -> None:
+        """Take units from the actor's key, and let the answer tell what is left.
+
+        Raises:
+            RateLimited: nothing is left.
+        """
+        if actor.key_id is None:
+            return
+        meter = self._by_budget.get(budget)
+        if meter is None:
+            meter = self._by_budget[budget] = Meter(budget)
+        standing = meter.spend(actor.key_id, time.monotonic(), units)
+        request.scope["rate_limit"] = meter.fields(standing)
+        if not standing.allowed:
+            raise RateLimited(headers={"Retry-After": str(standing.wait_seconds)})
+
+
+def meters_of(built: Services) -> Meters:
+    """Return the application's meters."""
+    meters = built.parts.get(Meters)
+    if meters is None:
+        meters = built.parts[Meters] = Meters()
+    return cast("Meters", meters)
+
+
+def spend(request: Request, actor: Actor, budget: Budget, units: int) -> None:
+    """Charge a request for what it turned out to hold, beside the one unit that its guard has taken."""
+    meters_of(services(request)).spend(request, actor, budget, units)
+
+
+async def actor_of(request: Request) -> Actor:
+    """Return who asks, whatever it may do.
+
+    Raises:
+        Unauthenticated: no valid token.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated(headers={"WWW-Authenticate": "Bearer"})
+    built = services(request)
+    known: KnownActors = built.parts.setdefault(KnownActors, KnownActors())
+    return await known.resolve(built, token)
+
+
+async def account_of(request: Request) -> UUID | None:
+    """Return whose request it is, and charge it; None if nobody's.
+
+    Raises:
+        RateLimited: its key has asked for too much.
+    """
+    try:
+        actor = await actor_of(request)
+    except Unauthenticated:
+        return None
+    meters_of(services(request)).spend(request, actor, BUDGETS[actor.role])
+    return actor.account_id
+
+
+class Guard(HTTPBearer):
+    """The guard of a route: gives the actor, or refuses.
+
+    `permission` is what it asks for, `budget` what a request is charged to; the role's own unless a route has another.
+    """
+
+    def __init__(self, permission: Permission, budget: Budget | None = None) -> None:
         super().__init__(
             auto_error=False,
             scheme_name="HTTPBearer",
             description="A key made by `sentinel keys create` or by an official",
         )
         self.permission = permission
+        self.budget = budget
 
     async def __call__(self, request: Request) -> Actor:  # type: ignore[override]  # gives who it is, not what was sent
         """Return who asks.
 
         Raises:
             Unauthenticated: no valid token.
+            RateLimited: its key has asked for too much.
             Forbidden: the actor's role lacks the permission.
         """
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated(headers={"WWW-Authenticate": "Bearer"})
         built = services(request)
-        known: KnownActors = built.parts.setdefault(KnownActors, KnownActors())
-        actor = await known.resolve(built, token)
+        actor = await actor_of(request)
         request.scope["actor_id"] = str(actor.account_id)
+        if "rate_limit" not in request.scope:
+            meters_of(built).spend(request, actor, self.budget or BUDGETS[actor.role])
         if not actor.may(self.permission):
             raise Forbidden(f"Needs the permission {self.permission.value}")
         return actor
 
 
-def requires(permission: Permission) -> Guard:
-    """Return the guard of a route that needs a permission."""
-    return Guard(permission)
+def requires(permission: Permission, *, budget: Budget | None = None) -> Guard:
+    """Return the guard of a route that needs a permission and is charged to a budget."""
+    return Guard(permission, budget)
 
 
 class TillRoute(APIRoute):

@@ -43,7 +43,10 @@ class Account(Base):
 
 
 class ApiKey(Base):
-    """A bearer token of an account. Only the SHA-256 of the token is kept: it has 256 random bits, so that is enough."""
+    """A bearer token of an account. Only the SHA-256 of the token is kept: it has 256 random bits, so that is enough.
+
+    `last_seen_at` is the full hour in which the key was last used; from `expires_at` on it is refused.
+    """
 
     __tablename__ = "api_keys"
 
@@ -52,4 +55,6 @@ class ApiKey(Base):
     name: Mapped[str] = mapped_column(String(100))
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    last_seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.models import Account, ApiKey
@@ -16,19 +17,35 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-async def find_actor(session: AsyncSession, hashed_token: bytes) -> Actor | None:
-    """Return who presents this token, or None if it is unknown or revoked."""
+async def find_actor(session: AsyncSession, hashed_token: bytes, *, now: datetime) -> Actor | None:
+    """Return who presents this token, or None if it is unknown, expired or revoked.
+
+    Notes on the key in which hour it was used: one small write an hour.
+    """
+    hour = now.replace(minute=0, second=0, microsecond=0)
     row = (
         await session.execute(
-            select(ApiKey.id, Account.id, Account.name, Account.role, Account.division, Account.pharmacy_ids)
+            select(
+                *(ApiKey.id, ApiKey.last_seen_at, Account.id, Account.name, Account.role, Account.division),
+                Account.pharmacy_ids,
+            )
             .join(Account)
-            .where(ApiKey.token_hash == hashed_token, ApiKey.revoked_at.is_(None))
+            .where(ApiKey.token_hash == hashed_token, is_valid(now))
         )
     ).one_or_none()
     if row is None:
         return None
-    key_id, account_id, name, role, division, pharmacy_ids = row
+    key_id, last_seen_at, account_id, name, role, division, pharmacy_ids = row
+    if last_seen_at is None or last_seen_at < hour:
+        # A key that somebody is changing at this moment is not waited for: the next request will note it.
+        held = select(ApiKey.id).where(ApiKey.id == key_id).with_for_update(skip_locked=True).scalar_subquery()
+        await session.execute(update(ApiKey).where(ApiKey.id == held).values(last_seen_at=hour))
     return Actor(account_id, name, role, key_id, division, frozenset(pharmacy_ids))
+
+
+def is_valid(now: datetime) -> ColumnElement[bool]:
+    """Return the condition under which a key is accepted."""
+    return ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > now))
 
 
 async def find_account(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from app.core.ratelimit import Budget
+
 
 class Role(StrEnum):
     """What an account is."""
@@ -85,6 +87,18 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.ANSWER_ALERTS: frozenset({_E, _O}),
     Permission.READ_AUDIT: frozenset({_AU}),
 }
+
+PURCHASES = Budget("purchases", per_second=100, burst=2_000)
+"""Single registrations of one key. A busy till sends one a minute; a gateway for five hundred shops, ten a second."""
+ROWS = Budget("rows", per_second=5_000, burst=50_000)
+"""Rows of batches of one key: a chain of five hundred shops sends three days offline (150,000 rows) in half a minute."""
+_TILL = Budget("till", per_second=50, burst=1_000)
+_PERSON = Budget("requests", per_second=200, burst=5_000)
+BUDGETS: Mapping[Role, Budget] = {role: _TILL if role is Role.PHARMACY else _PERSON for role in Role}
+"""What all other requests are charged to; a till asks the catalogue at each scan."""
+
+DEFAULT_OVERLAP_DAYS, MOST_OVERLAP_DAYS = 7, 30
+"""How long a key goes on beside the one that takes its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,14 @@ def services(request: Request) -> Services:
 
 
 async def begin(request: Request) -> AsyncIterator[AsyncSession]:
-    """Open the request's transaction; it is committed before the answer is sent."""
+    """Open the request's transaction; it is committed before the answer is sent.
+
+    A request with an `Idempotency-Key` has one already, in which its answer is kept as well (`core.replays`).
+    """
+    held = request.scope.get("transaction")
+    if held is not None:
+        yield held
+        return
     async with services(request).database.transaction() as session:
         yield session
 

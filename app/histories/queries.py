@@ -22,6 +22,7 @@ from app.people.models import Person
 from app.people.queries import Buyer
 from app.pharmacies.models import Pharmacy
 from app.registrations.models import Registration, RegistrationItem
+from app.registrations.queries import REAL
 
 _COLUMNS = {
     SearchField.DOCUMENT: Person.document_hash,
@@ -57,6 +58,11 @@ def _within(division: Any, scope: str | None) -> ColumnElement[bool]:
     return division.startswith(scope) if scope else true()
 
 
+def _in_reach(scope: str | None) -> ColumnElement[bool]:
+    """Whether a registration is a real one in the division."""
+    return and_(REAL, _within(Registration.division, scope))
+
+
 def _one_of(person_id: Any, presentations: Sequence[UUID]) -> ColumnElement[bool]:
     # One array, not one parameter for each: a person's presentations have no bound.
     return cast("ColumnElement[bool]", person_id == any_(as_type(list(presentations), ARRAY(Uuid))))
@@ -65,8 +71,8 @@ def _one_of(person_id: Any, presentations: Sequence[UUID]) -> ColumnElement[bool
 def _in_sight(scope: str | None) -> ColumnElement[bool]:
     """Whether a presentation was used in the division: by a buyer, by a patient or on a case list."""
     uses = [
-        select(Registration.id).where(Registration.buyer_id == Person.id, _within(Registration.division, scope)),
-        select(Registration.id).where(Registration.patient_id == Person.id, _within(Registration.division, scope)),
+        select(Registration.id).where(Registration.buyer_id == Person.id, _in_reach(scope)),
+        select(Registration.id).where(Registration.patient_id == Person.id, _in_reach(scope)),
         select(Case.id).where(Case.person_id == Person.id, _within(Case.division, scope)),
     ]
     # Not EXISTS: for a few thousand people PostgreSQL hashes every registration of the division, twice, instead of looking
@@ -101,7 +107,7 @@ async def summarise_buyers(
     sides = [
         select(member.c.buyer_id, Registration.id, Registration.purchased_at)
         .join(Registration, side == member.c.person_id)
-        .where(Registration.voided_at.is_(None), _within(Registration.division, scope))
+        .where(Registration.voided_at.is_(None), _in_reach(scope))
         for side in (Registration.buyer_id, Registration.patient_id)
     ]
     purchase = union_all(*sides).subquery("purchase")
@@ -181,7 +187,7 @@ async def list_purchases(
             func.coalesce(as_patient, False).label("as_patient"),
         )
         .join(Pharmacy, Pharmacy.id == Registration.pharmacy_id)
-        .where(or_(as_buyer, as_patient), _within(Registration.division, scope))
+        .where(or_(as_buyer, as_patient), _in_reach(scope))
         .order_by(Registration.purchased_at, Registration.id)
         .limit(limit)
     )

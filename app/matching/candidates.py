@@ -56,7 +56,7 @@ WITH side AS (
 )
 {_COLUMNS}
 FROM side
-JOIN registrations r ON r.id = side.registration_id
+JOIN registrations r ON r.id = side.registration_id AND NOT r.sandbox
 JOIN same ON same.here = side.person_id
 JOIN cases c ON c.person_id = same.there
 JOIN people presented ON presented.id = side.person_id
@@ -84,7 +84,7 @@ WITH same AS (
 {_COLUMNS}
 FROM cases c
 JOIN side ON side.here = c.person_id
-JOIN registrations r ON r.id = side.registration_id
+JOIN registrations r ON r.id = side.registration_id AND NOT r.sandbox
 JOIN people presented ON presented.id = side.person_id
 JOIN people listed ON listed.id = c.person_id
 WHERE c.id = ANY($2::uuid[]) AND {_STANDS}

@@ -1,6 +1,6 @@
 """What can be done with people: keep what was presented, once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from uuid import UUID
@@ -12,7 +12,7 @@ from app.core.ids import new_id
 from app.core.sealing import HashKind, Keyring
 from app.people.models import SEALED_COLUMN
 from app.people.queries import TABLE, find_presentations
-from app.people.rules import Presentation, encode
+from app.people.rules import INVENTED, Presentation, encode
 
 _INSERT = """
     INSERT INTO people (id, key_id, presentation_hash, document_hash, phone_hash, name_hash,
@@ -30,19 +30,30 @@ _ROUNDS = 3
 
 
 async def ensure_people(
-    session: AsyncSession, presentations: Sequence[Presentation], *, now: datetime, keyring: Keyring
+    session: AsyncSession,
+    presentations: Sequence[Presentation],
+    *,
+    now: datetime,
+    keyring: Keyring,
+    invented: Collection[int] = (),
 ) -> list[UUID]:
     """Return the id of each presentation, in their order, keeping those that are new.
 
     Equal presentations share an id, in this call and for ever. Two or three statements, however many there are. The
     verb that records the registration or the case writes the audit entry; this one has no actor of its own.
 
+    The presentations at the places `invented` come from somebody who tries a till out. They share rows among themselves and with
+    nobody else, and no search and no case finds them: their marks are not kept.
+
     Call it once in a transaction with everything that the transaction brings: new rows are inserted in the order of
     their hashes, so that two transactions with the same new people wait for each other instead of blocking each other.
     """
     if not presentations:
         return []
-    texts = [encode(presentation.identity) for presentation in presentations]
+    texts = [
+        f"{INVENTED}{encode(presentation.identity)}" if index in invented else encode(presentation.identity)
+        for index, presentation in enumerate(presentations)
+    ]
     hashes = [keyring.hash(HashKind.PRESENTATION, text) for text in texts]
     # In the order of hashes, in which they are inserted.
     missing = dict(sorted(zip(hashes, zip(texts, presentations, strict=True), strict=True), key=itemgetter(0)))
@@ -63,17 +74,17 @@ async def _insert(
     session: AsyncSession, rows: Mapping[bytes, tuple[str, Presentation]], now: datetime, keyring: Keyring
 ) -> dict[bytes, UUID]:
     """Insert the rows that nobody else has inserted meanwhile; return their ids by presentation hash."""
-    people = [presentation for _, presentation in rows.values()]
+    people = [None if text.startswith(INVENTED) else presentation for text, presentation in rows.values()]
     ids = [new_id() for _ in rows]
     connection = await driver(session)
     inserted = await connection.fetch(
         _INSERT,
         ids,
         list(rows),
-        [p.document and keyring.hash(HashKind.DOCUMENT, p.document.comparable) for p in people],
-        [p.phone and keyring.hash(HashKind.PHONE, p.phone.comparable) for p in people],
-        [p.name and keyring.hash(HashKind.NAME, p.name.comparable) for p in people],
-        [p.document and p.document.type.value for p in people],
+        [p and p.document and keyring.hash(HashKind.DOCUMENT, p.document.comparable) for p in people],
+        [p and p.phone and keyring.hash(HashKind.PHONE, p.phone.comparable) for p in people],
+        [p and p.name and keyring.hash(HashKind.NAME, p.name.comparable) for p in people],
+        [p and p.document and p.document.type.value for p in people],
         [
             keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN)
             for person_id, (text, _) in zip(ids, rows.values(), strict=True)

@@ -19,7 +19,10 @@ CHANGED = jobs.declare("pharmacies.changed")
 
 
 class Pharmacy(Base):
-    """A licensed site. Its standing on a day follows from `pharmacy_standings`."""
+    """A licensed site. Its standing on a day follows from `pharmacy_standings`.
+
+    A sandbox is none: vendors try their tills there, and nothing that it sends reaches a match or a figure.
+    """
 
     __tablename__ = "pharmacies"
 
@@ -33,6 +36,7 @@ class Pharmacy(Base):
     lon: Mapped[float | None]
     chain: Mapped[str | None] = mapped_column(String(100))
     enrolled_on: Mapped[date]
+    sandbox: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (

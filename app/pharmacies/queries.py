@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ScalarSelect, select
+from sqlalchemy import ColumnElement, ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -30,8 +30,8 @@ async def load_directory(session: AsyncSession) -> PharmacyDirectory:
     )
     for row in said:
         histories[row.pharmacy_id].append(Statement(row.standing, row.valid_from))
-    rows = await session.execute(select(Pharmacy.id, Pharmacy.division))
-    return {row.id: PharmacyFacts(row.id, row.division, tuple(histories[row.id])) for row in rows}
+    rows = await session.execute(select(Pharmacy.id, Pharmacy.division, Pharmacy.sandbox))
+    return {row.id: PharmacyFacts(row.id, row.division, tuple(histories[row.id]), row.sandbox) for row in rows}
 
 
 PHARMACIES: Snapshot[PharmacyDirectory] = Snapshot("pharmacies", load_directory)
@@ -94,11 +94,26 @@ async def standings_of(session: AsyncSession, ids: Collection[UUID]) -> Mapping[
     return found
 
 
-async def has_key(session: AsyncSession, pharmacy_id: UUID, key_id: UUID) -> bool:
-    """Say whether a key speaks for this pharmacy alone; a chain's key is not one pharmacy's to revoke."""
+async def list_keys(session: AsyncSession, pharmacy_id: UUID) -> list[tuple[ApiKey, int]]:
+    """Return every key that speaks for a pharmacy, the newest first, with the number of pharmacies that it speaks for."""
     query = (
-        select(ApiKey.id)
+        select(ApiKey, func.cardinality(Account.pharmacy_ids))
         .join(Account)
-        .where(ApiKey.id == key_id, Account.role == Role.PHARMACY, Account.pharmacy_ids == [pharmacy_id])
+        .where(_speaks_for(pharmacy_id))
+        .order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
     )
-    return (await session.execute(query)).one_or_none() is not None
+    return [(key, speaks_for) for key, speaks_for in await session.execute(query)]
+
+
+async def has_key(session: AsyncSession, pharmacy_id: UUID, key_id: UUID, *, actor: Actor) -> bool:
+    """Say whether a key speaks for this pharmacy; a chain's only to those who see all pharmacies of the chain."""
+    query = select(Account.pharmacy_ids).join(ApiKey).where(ApiKey.id == key_id, _speaks_for(pharmacy_id))
+    ids = (await session.execute(query)).scalar_one_or_none()
+    if ids is None:
+        return False
+    seen = select(func.count()).where(Pharmacy.id.in_(ids), Pharmacy.division.startswith(actor.division or ""))
+    return (await session.execute(seen)).scalar_one() == len(ids)
+
+
+def _speaks_for(pharmacy_id: UUID) -> ColumnElement[bool]:
+    return (Account.role == Role.PHARMACY) & Account.pharmacy_ids.contains([pharmacy_id])

@@ -1,7 +1,7 @@
 """Enrolment, standing, keys and rosters."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -9,13 +9,19 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
+from app.auth.service import KeyNotActive
 from app.core.clock import china_day
+from app.core.errors import NotFound
 from app.core.http import Keys, Now, Transaction
 from app.core.pagination import Page, Paging, page_of
 from app.pharmacies import queries, rosters, service
 from app.pharmacies.models import Pharmacy, PharmacyStanding
 from app.pharmacies.rules import Statement, standing_on, uscc_warnings
 from app.pharmacies.schemas import (
+    ChainKeyIn,
+    KeyListOut,
+    KeyOut,
+    KeyRotationIn,
     Location,
     PharmacyFilter,
     PharmacyIn,
@@ -25,6 +31,7 @@ from app.pharmacies.schemas import (
     PharmacyPatch,
     RosterIn,
     RosterOut,
+    RotatedKeyOut,
     StandingOut,
     WarningOut,
 )
@@ -33,6 +40,7 @@ router = APIRouter(prefix="/v1/pharmacies", tags=["pharmacies"])
 
 Reader = Annotated[Actor, Depends(requires(Permission.READ_PHARMACIES))]
 Enroller = Annotated[Actor, Depends(requires(Permission.ENROL_PHARMACIES))]
+_SEVEN_DAYS = KeyRotationIn()
 KeyIssuer = Annotated[Actor, Depends(requires(Permission.ISSUE_PHARMACY_KEYS))]
 
 
@@ -96,6 +104,50 @@ async def issue_pharmacy_key(
     return PharmacyKeyOut(id=key.id, token=key.token)
 
 
+@router.post("/keys", status_code=201, responses={404: {"description": NotFound.title}})
+async def issue_chain_key(body: ChainKeyIn, session: Transaction, now: Now, actor: KeyIssuer) -> PharmacyKeyOut:
+    """Make one key for several pharmacies of a chain; each registration then names its pharmacy. The token is shown this once."""
+    key = await service.issue_chain_key(session, body.name, body.pharmacies, actor=actor, now=now)
+    return PharmacyKeyOut(id=key.id, token=key.token)
+
+
+@router.get("/{pharmacy_id}/keys")
+async def list_pharmacy_keys(pharmacy_id: UUID, session: Transaction, actor: KeyIssuer) -> KeyListOut:
+    """List the keys that speak for a pharmacy, also a chain's, and when each was last used."""
+    pharmacy = await queries.get_pharmacy(session, pharmacy_id, actor=actor)
+    items = [
+        KeyOut(
+            id=key.id,
+            name=key.name,
+            pharmacies=speaks_for,
+            created_at=key.created_at,
+            last_seen_at=key.last_seen_at,
+            expires_at=key.expires_at,
+            revoked_at=key.revoked_at,
+        )
+        for key, speaks_for in await queries.list_keys(session, pharmacy.id)
+    ]
+    return KeyListOut(items=items)
+
+
+@router.post(
+    "/{pharmacy_id}/keys/{key_id}/rotate", status_code=201, responses={409: {"description": KeyNotActive.title}}
+)
+async def rotate_pharmacy_key(
+    pharmacy_id: UUID,
+    key_id: UUID,
+    session: Transaction,
+    now: Now,
+    actor: KeyIssuer,
+    body: KeyRotationIn = _SEVEN_DAYS,
+) -> RotatedKeyOut:
+    """Make a key that takes another's place. The old one goes on for a while, so that the till can be changed over in peace."""
+    key, ends = await service.rotate_pharmacy_key(
+        session, pharmacy_id, key_id, overlap=timedelta(days=body.overlap_days), actor=actor, now=now
+    )
+    return RotatedKeyOut(id=key.id, token=key.token, old_expires_at=ends)
+
+
 @router.delete("/{pharmacy_id}/keys/{key_id}", status_code=204)
 async def revoke_pharmacy_key(
     pharmacy_id: UUID, key_id: UUID, session: Transaction, now: Now, actor: KeyIssuer
@@ -133,6 +185,7 @@ def _out(pharmacy: Pharmacy, said: Sequence[PharmacyStanding], today: date) -> P
         location=location,
         chain=pharmacy.chain,
         enrolled_on=pharmacy.enrolled_on,
+        sandbox=pharmacy.sandbox,
         created_at=pharmacy.created_at,
         standing=standing_on([Statement(one.standing, one.valid_from) for one in said], today),
         standings=[StandingOut.model_validate(one) for one in said],

@@ -93,6 +93,7 @@ class PharmacyFacts:
     id: UUID
     division: str
     history: tuple[Statement, ...]
+    sandbox: bool = False
 
     def standing_on(self, day: date) -> Standing | None:
         """Return the standing on a calendar day in China; None before enrolment."""

@@ -8,11 +8,13 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
+from app.auth.rules import DEFAULT_OVERLAP_DAYS, MOST_OVERLAP_DAYS
 from app.core.schemas import Day, DivisionCode, Filter, Label, LongText, Model, Out, Reason, ShortText
 from app.people.schemas import DocumentIn
 from app.pharmacies.rules import USCC_PATTERN, Standing, fold_code
 
 MAX_ROSTER = 500
+MAX_CHAIN = 1_000
 
 
 def _folded(value: Any) -> Any:
@@ -47,6 +49,13 @@ class PharmacyIn(Model):
     location: Location | None = None
     chain: Label | None = Field(default=None, description="The chain it belongs to")
     enrolled_on: Day | None = Field(default=None, description="The day from which it reports; today unless told")
+    sandbox: bool = Field(
+        default=False,
+        description=(
+            "For trying out tills, and for ever: its registrations are judged and answered like real ones, "
+            "reach no match and no figure, and are deleted after 30 days"
+        ),
+    )
 
 
 class PharmacyPatch(Model):
@@ -107,6 +116,7 @@ class PharmacyOut(Out):
     location: Location | None
     chain: str | None
     enrolled_on: date
+    sandbox: bool
     created_at: datetime
     standing: Standing | None = Field(description="Null before the day of enrolment")
     standings: list[StandingOut]
@@ -124,6 +134,48 @@ class PharmacyKeyOut(Out):
 
     id: UUID
     token: str
+
+
+class ChainKeyIn(Model):
+    """A chain that needs one key for several of its pharmacies."""
+
+    name: Label = Field(examples=["gateway"])
+    pharmacies: Annotated[list[UUID], Field(min_length=1, max_length=MAX_CHAIN)]
+
+
+class KeyRotationIn(Model):
+    """How a key is replaced."""
+
+    overlap_days: int = Field(
+        default=DEFAULT_OVERLAP_DAYS,
+        ge=0,
+        le=MOST_OVERLAP_DAYS,
+        description="How long the old key goes on beside the new one; 0 ends it at once",
+    )
+
+
+class RotatedKeyOut(PharmacyKeyOut):
+    """The new key, shown this once, and when the old one ends."""
+
+    old_expires_at: datetime
+
+
+class KeyOut(Out):
+    """A key, without its token."""
+
+    id: UUID
+    name: str
+    pharmacies: int = Field(description="For how many pharmacies it speaks; more than one is a chain's")
+    created_at: datetime
+    last_seen_at: datetime | None = Field(description="The hour in which it was last used")
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyListOut(Out):
+    """All keys that speak for a pharmacy, the newest first."""
+
+    items: list[KeyOut]
 
 
 class RosterMember(Model):

@@ -1,6 +1,7 @@
 """Enrolling and changing pharmacies, their keys, their rosters."""
 
-from datetime import date, datetime
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -68,14 +69,14 @@ async def enrol_pharmacy(session: AsyncSession, enrolled: PharmacyIn, *, actor: 
         lon=enrolled.location.lon if enrolled.location else None,
         chain=enrolled.chain,
         enrolled_on=enrolled_on,
+        sandbox=enrolled.sandbox,
         created_at=now,
     )
     session.add(pharmacy)
     await session.flush()
     _state(session, pharmacy.id, 1, Statement(Standing.ACTIVE, enrolled_on), ENROLLED, actor=actor, now=now)
-    await _record(
-        session, "pharmacy.enrolled", pharmacy, {"enrolled_on": enrolled_on.isoformat()}, actor=actor, now=now
-    )
+    detail: dict[str, Any] = {"enrolled_on": enrolled_on.isoformat()} | ({"sandbox": True} if enrolled.sandbox else {})
+    await _record(session, "pharmacy.enrolled", pharmacy, detail, actor=actor, now=now)
     return pharmacy
 
 
@@ -148,16 +149,61 @@ async def issue_pharmacy_key(
     return key
 
 
+async def issue_chain_key(
+    session: AsyncSession, name: str, pharmacy_ids: Collection[UUID], *, actor: Actor, now: datetime
+) -> NewKey:
+    """Make one key with which a chain may speak for several of its pharmacies, each row naming its own.
+
+    Raises:
+        NotFound: one of them does not exist within the actor's division.
+    """
+    # Locked in the order of their ids, so that two keys for overlapping chains do not wait for each other in a ring.
+    pharmacies = [
+        await get_pharmacy(session, pharmacy_id, actor=actor, lock=True) for pharmacy_id in sorted(set(pharmacy_ids))
+    ]
+    key = await auth.create_key(
+        session,
+        actor=actor,
+        now=now,
+        role=Role.PHARMACY,
+        name=name,
+        division=actor.division,
+        pharmacy_ids=[pharmacy.id for pharmacy in pharmacies],
+    )
+    for pharmacy in pharmacies:
+        await _record(session, "pharmacy.key_issued", pharmacy, {"key_id": str(key.id)}, actor=actor, now=now)
+    return key
+
+
+async def rotate_pharmacy_key(
+    session: AsyncSession, pharmacy_id: UUID, key_id: UUID, *, overlap: timedelta, actor: Actor, now: datetime
+) -> tuple[NewKey, datetime]:
+    """Make a key that takes another's place; return it, and when the old one ends.
+
+    Raises:
+        NotFound: there is no such pharmacy within the actor's division, or no such key of it.
+        KeyNotActive: the key is revoked or has expired.
+    """
+    pharmacy = await get_pharmacy(session, pharmacy_id, actor=actor, lock=True)
+    if not await has_key(session, pharmacy.id, key_id, actor=actor):
+        raise NotFound
+    key, ends = await auth.rotate_key(session, key_id, overlap=overlap, actor=actor, now=now)
+    detail = {"key_id": str(key_id), "new_key_id": str(key.id)}
+    await _record(session, "pharmacy.key_rotated", pharmacy, detail, actor=actor, now=now)
+    return key, ends
+
+
 async def revoke_pharmacy_key(
     session: AsyncSession, pharmacy_id: UUID, key_id: UUID, *, actor: Actor, now: datetime
 ) -> None:
-    """Make one of the pharmacy's own keys useless; revoking it again changes nothing.
+    """Make one of the pharmacy's keys useless, also a chain's; revoking it again changes nothing.
 
     Raises:
-        NotFound: there is no such pharmacy within the actor's division, or the key is not this pharmacy's.
+        NotFound: there is no such pharmacy within the actor's division, or the key is not this pharmacy's. A chain's key is
+            everybody's in the chain: who does not see all its pharmacies does not see its key.
     """
     pharmacy = await get_pharmacy(session, pharmacy_id, actor=actor, lock=True)
-    if not await has_key(session, pharmacy.id, key_id):
+    if not await has_key(session, pharmacy.id, key_id, actor=actor):
         raise NotFound
     await auth.revoke_key(session, key_id, actor=actor, now=now)
     await _record(session, "pharmacy.key_revoked", pharmacy, {"key_id": str(key_id)}, actor=actor, now=now)

@@ -5,8 +5,10 @@ and go together; each is answered only after its commit. Under no load a purchas
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from uuid import UUID
 
 from app.core.clock import Clock
 from app.core.database import Database, trouble
@@ -23,6 +25,10 @@ CROWD = 4
 GATHER_SECONDS = 0.002
 """After a transaction for more than `CROWD` purchases, those whom it answered get this long to come back with their next: one
 transaction for all is cheaper than two that alternate, by so much that everybody is answered sooner."""
+MOST_FROM_ONE = 32
+"""Of one key's waiting purchases, so many go with one transaction: a till that sends without end fills no transaction alone."""
+BATCHES_AT_ONCE = 4
+"""Chunks of batches that are recorded at a time, one of each key: the others' purchases always find a connection."""
 ATTEMPTS = 3
 """How often a transaction is tried that ran into another one."""
 _Waiting = tuple[Submission, "asyncio.Future[Outcome]"]
@@ -39,6 +45,8 @@ class Intake:
         self._waiting: list[_Waiting] = []
         self._draining = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turns: dict[UUID | None, tuple[asyncio.Lock, int]] = {}
+        self._room = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def record(self, submission: Submission) -> Recorded:
         """Record one purchase; return when it is committed.
@@ -57,6 +65,24 @@ class Intake:
         if isinstance(outcome, AppError):
             raise outcome
         return outcome
+
+    async def record_many(self, key: UUID | None, submissions: Sequence[Submission]) -> list[Outcome]:
+        """Record a chunk of a batch when it is the key's turn: a key's batches follow each other, whatever it sends at once.
+
+        Raises:
+            DatabaseUnavailable, TryAgain: as `record_all`.
+        """
+        turn, waiting = self._turns.get(key) or (asyncio.Lock(), 0)
+        self._turns[key] = turn, waiting + 1
+        try:
+            async with turn, self._room:
+                return await self.record_all(submissions)
+        finally:
+            waiting = self._turns[key][1] - 1
+            if waiting:
+                self._turns[key] = turn, waiting
+            else:
+                del self._turns[key]
 
     async def record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
         """Record purchases in one transaction; duplicates come without lines and receipts, for which no batch asks.
@@ -106,10 +132,26 @@ class Intake:
             for outcome in outcomes
         ]
 
+    def _next(self) -> list[_Waiting]:
+        """Take those who have waited longest, a bounded number of each key."""
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) <= MOST_FROM_ONE:
+            return waiting
+        together: list[_Waiting] = []
+        taken: Counter[UUID | None] = Counter()
+        for one in waiting:
+            key = one[0].actor.key_id
+            if taken[key] < MOST_FROM_ONE and len(together) < MOST_TOGETHER:
+                taken[key] += 1
+                together.append(one)
+            else:
+                self._waiting.append(one)
+        return together
+
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                together = self._next()
                 try:
                     outcomes = await self._complete(await self.record_all([submission for submission, _ in together]))
                 except Exception as error:

@@ -46,6 +46,7 @@ class Registration(Base):
     flags: Mapped[list[str]] = mapped_column(ARRAY(String(32)))
     warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSONB)
     sent_by: Mapped[UUID | None]
+    sandbox: Mapped[bool] = mapped_column(server_default=text("false"))
     voided_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     void_reason: Mapped[str | None] = mapped_column(String(500))
 
@@ -54,6 +55,7 @@ class Registration(Base):
         Index(None, "pharmacy_id", "purchased_at"),
         Index(None, "buyer_id"),
         Index("ix_registrations_patient_id", "patient_id", postgresql_where=text("patient_id IS NOT NULL")),
+        Index("ix_registrations_sandbox_received_at", "received_at", postgresql_where=text("sandbox")),
     )
 
 

@@ -20,10 +20,13 @@ from app.registrations.schemas import (
     RevisionOut,
 )
 
+REAL = Registration.sandbox.is_(False)
+"""What is no till's trial. Every look at registrations of more than one pharmacy has this condition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """Which registrations somebody may see: those of a division, or of its own pharmacies."""
+    """Which registrations somebody may see: the real ones of a division, or those of its own pharmacies."""
 
     division: str | None
     pharmacy_ids: frozenset[UUID] | None
@@ -37,6 +40,7 @@ class Visible:
         """Return the query without what may not be seen."""
         if self.pharmacy_ids is not None:
             return query.where(Registration.pharmacy_id.in_(self.pharmacy_ids))
+        query = query.where(REAL)
         return query.where(Registration.division.startswith(self.division)) if self.division else query
 
 

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.auth.guards import TillRoute, requires
-from app.auth.rules import Actor, Permission
+from app.auth.guards import TillRoute, requires, spend
+from app.auth.rules import PURCHASES, ROWS, Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
 from app.core.http import Transaction, services
 from app.core.pagination import Page, Paging, page_of
+from app.core.repeats import Repeats
 from app.core.schemas import RowResult
 from app.core.sealing import Keyring
 from app.registrations import queries
@@ -43,11 +44,13 @@ from app.registrations.service import (
 router = APIRouter(prefix="/v1/registrations", tags=["registrations"])
 tills = APIRouter(prefix="/v1/registrations", tags=["registrations"], route_class=TillRoute)
 
+SINGLE_PATH = "/v1/registrations"
 BATCH_PATH = "/v1/registrations/batch"
 
 _READER = batches.RowReader(RegistrationIn)
 
-Till = Annotated[Actor, Depends(requires(Permission.REGISTER))]
+Till = Annotated[Actor, Depends(requires(Permission.REGISTER, budget=PURCHASES))]
+Sender = Annotated[Actor, Depends(requires(Permission.REGISTER, budget=ROWS))]
 Viewer = Annotated[Actor, Depends(requires(Permission.READ_REGISTRATIONS))]
 
 
@@ -81,19 +84,25 @@ async def record_registration(request: Request, actor: Till) -> Response:
 
 
 @tills.post("/batch", response_model=BatchAnswer, openapi_extra=_READER.documented(many=True))
-async def record_registration_batch(request: Request, actor: Till) -> Response:
+async def record_registration_batch(request: Request, actor: Sender) -> Response:
     """Register up to 10,000 purchases: a JSON array, or NDJSON. One result per row, in order.
 
     Good rows are kept whatever the bad ones do. A batch that was interrupted may be sent again as a whole.
     """
+    repeats, kind = services(request).parts[Repeats], request.headers.get("content-type", "")
+    repeat = await repeats.find(actor.key_id, kind, await request.body())
+    if repeat is not None:
+        spend(request, actor, ROWS, repeat.rows)
+        return Response(repeat.answer, media_type="application/json")
     rows = await _READER.many(request)
+    spend(request, actor, ROWS, len(rows))
     intake = intake_of(request)
     results: list[RegistrationRowResult] = []
     receipts: list[Receipt] = []
     for start in range(0, len(rows), batches.ROWS_PER_TRANSACTION):
         chunk = rows[start : start + batches.ROWS_PER_TRANSACTION]
         readable = [Submission(actor, row) for row in chunk if not isinstance(row, Unreadable)]
-        outcomes = await intake.record_all(readable) if readable else []
+        outcomes = await intake.record_many(actor.key_id, readable) if readable else []
         receipts += [one.receipt for one in outcomes if isinstance(one, Recorded) and one.receipt and not one.duplicate]
         told = iter(outcomes)
         results += [
@@ -112,7 +121,10 @@ async def record_registration_batch(request: Request, actor: Till) -> Response:
         not_required=counts["not_required"],
         receipts=[sign_stretch(stretch, services(request).keyring) for stretch in stretches(receipts)],
     )
-    return Response(answer.model_dump_json(), media_type="application/json")
+    told_whole = answer.model_dump_json().encode()
+    if answer.duplicate == len(rows):
+        await repeats.remember(actor.key_id, kind, await request.body(), told_whole, len(rows))
+    return Response(told_whole, media_type="application/json")
 
 
 @router.get("")

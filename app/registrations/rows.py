@@ -33,17 +33,18 @@ FROM registration_revisions WHERE registration_id = ANY($1::uuid[])
 _INSERT = """
 INSERT INTO registrations (
     id, pharmacy_id, client_reference, content_digest, revision, division, regime, buyer_id, patient_id,
-    purchased_at, received_at, temperature_c, patient_temperature_c, symptoms, answers, checks, flags, warnings, sent_by
+    purchased_at, received_at, temperature_c, patient_temperature_c, symptoms, answers, checks, flags, warnings, sent_by, sandbox
 )
 SELECT id, pharmacy_id, client_reference, content_digest, 1, division, regime, buyer_id, patient_id,
        purchased_at, $18, temperature_c, patient_temperature_c, string_to_array(symptoms, ','), answers::jsonb,
-       checks::jsonb, string_to_array(flags, ','), warnings::jsonb, sent_by
+       checks::jsonb, string_to_array(flags, ','), warnings::jsonb, sent_by, sandbox
 FROM unnest(
     $1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::uuid[], $8::uuid[], $9::timestamptz[],
-    $10::numeric[], $11::numeric[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::uuid[]
+    $10::numeric[], $11::numeric[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::uuid[],
+    $19::boolean[]
 ) AS row (
     id, pharmacy_id, client_reference, content_digest, division, regime, buyer_id, patient_id, purchased_at,
-    temperature_c, patient_temperature_c, symptoms, answers, checks, flags, warnings, sent_by
+    temperature_c, patient_temperature_c, symptoms, answers, checks, flags, warnings, sent_by, sandbox
 )
 ON CONFLICT (pharmacy_id, client_reference) DO NOTHING
 RETURNING id
@@ -158,6 +159,7 @@ async def insert_registrations(session: AsyncSession, drafts: Sequence[Draft], n
         [as_json([warning.as_json() for warning in draft.warnings]) for draft in ordered],
         [draft.named.submission.actor.key_id for draft in ordered],
         now,
+        [draft.named.pharmacy.sandbox for draft in ordered],
     )
     return {row["id"] for row in kept}
 

@@ -208,7 +208,8 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
     if regime.state is RegimeKind.COUNTS:
         return RegistrationNotRequired("Only anonymous sales counts are sent here on that day")
     resolutions = _resolve(row, facts.catalogue.resolver_for(pharmacy.division, day))
-    facts.unknown.update(_sightings(named, people, resolutions, day))
+    if not pharmacy.sandbox:
+        facts.unknown.update(_sightings(named, people, resolutions, day))
     if regime.state is not RegimeKind.REGISTER_ALL and not any(found.drug_id for found in resolutions):
         return RegistrationNotRequired("No item is on the catalogue")
     missing = missing_fields(row, people, regime.required)
@@ -251,9 +252,11 @@ async def _keep(session: AsyncSession, drafts: Sequence[Draft], now: datetime, k
     """Store the drafts, their audit entries and the job that follows; return the ids of those that nobody else had stored."""
     if not drafts:
         return set()
-    presented = [draft.people.buyer for draft in drafts]
-    presented += [draft.people.patient for draft in drafts if draft.people.patient is not None]
-    ids = iter(await ensure_people(session, presented, now=now, keyring=keyring))
+    of_buyers = [(draft.people.buyer, draft.named.pharmacy.sandbox) for draft in drafts]
+    of_patients = [(d.people.patient, d.named.pharmacy.sandbox) for d in drafts if d.people.patient is not None]
+    presented = [*of_buyers, *of_patients]
+    invented = {index for index, (_, sandbox) in enumerate(presented) if sandbox}
+    ids = iter(await ensure_people(session, [one for one, _ in presented], now=now, keyring=keyring, invented=invented))
     for draft in drafts:
         draft.buyer_id = next(ids)
     for draft in drafts:
@@ -263,7 +266,8 @@ async def _keep(session: AsyncSession, drafts: Sequence[Draft], now: datetime, k
     kept = [draft for draft in drafts if draft.id in winners]
     await stored.insert_items(session, kept)
     await audit.record_all(session, _entries(kept, now))
-    order = iter(draft.id for draft in kept)
+    # Nothing follows what a sandbox sends: no match, no alert, and so no reward and no event.
+    order = iter(draft.id for draft in kept if not draft.named.pharmacy.sandbox)
     payloads = []
     while chunk := list(islice(order, _IDS_PER_JOB)):
         payloads.append({"registration_ids": chunk})

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.rules import Actor, Role
 from app.catalogue.models import DrugList, ListedDrug
 from app.core.clock import day_start
+from app.pharmacies.models import Pharmacy
 from app.pharmacies.queries import get_pharmacy
 from app.regimes.queries import REGIMES
 from app.registrations.models import Registration, RegistrationItem
@@ -53,6 +54,8 @@ async def list_sales(
         query = query.where(SalesStatement.pharmacy_id.in_(actor.pharmacy_ids))
     elif actor.division is not None:
         query = query.where(SalesStatement.division.startswith(actor.division))
+    if actor.role is not Role.PHARMACY:
+        query = query.where(SalesStatement.pharmacy_id.not_in(select(Pharmacy.id).where(Pharmacy.sandbox)))
     if before is not None:
         query = query.where(SalesStatement.id < before)
     rows = (await session.scalars(_matching(query, filters))).all()

@@ -78,10 +78,10 @@ class TestAKey:
         looked_up = 0
         real = guards.find_actor
 
-        async def counting(*arguments: object) -> object:
+        async def counting(*arguments: object, **members: object) -> object:
             nonlocal looked_up
             looked_up += 1
-            return await real(*arguments)  # type: ignore[arg-type]
+            return await real(*arguments, **members)  # type: ignore[arg-type]
 
         monkeypatch.setattr(guards, "find_actor", counting)
         client = client_for(token)

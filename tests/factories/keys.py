@@ -43,6 +43,6 @@ async def actor(
     """Return somebody who may call a verb directly; the account exists."""
     presented = await token(database, role, division, pharmacy_ids, name=name)
     async with database.transaction() as session:
-        found = await find_actor(session, token_hash(presented))
+        found = await find_actor(session, token_hash(presented), now=MOMENT)
     assert found is not None
     return found

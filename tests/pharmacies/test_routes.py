@@ -258,12 +258,15 @@ class TestAKey:
         answer = await official.delete(f"/v1/pharmacies/{other['id']}/keys/{key['id']}")
         assert answer.status_code == 404
 
-    async def test_of_a_chain_is_not_one_pharmacys_to_revoke(
+    async def test_of_a_chain_is_revoked_by_those_who_see_the_whole_chain(
         self, official: httpx.AsyncClient, database: Database
     ) -> None:
         one, other = await enrolled(database, 1), await enrolled(database, 2)
+        there = await enrolled(database, 3, LUOHU)
+        wide = await keys.actor(database, "pharmacy", None, [one, there])
+        assert (await official.delete(f"/v1/pharmacies/{one}/keys/{wide.key_id}")).status_code == 404
         chain = await keys.actor(database, "pharmacy", None, [one, other])
-        assert (await official.delete(f"/v1/pharmacies/{one}/keys/{chain.key_id}")).status_code == 404
+        assert (await official.delete(f"/v1/pharmacies/{one}/keys/{chain.key_id}")).status_code == 204
 
     async def test_is_issued_within_ones_division_only(self, official: httpx.AsyncClient, database: Database) -> None:
         there = await enrolled(database, 2, LUOHU)
