@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from benchmarks import ingest, jobs
+from benchmarks import ingest, jobs, storm
 
-ALL: Mapping[str, Callable[[], int]] = {"ingest": ingest.main, "jobs": jobs.main}
+ALL: Mapping[str, Callable[[], int]] = {"ingest": ingest.main, "jobs": jobs.main, "storm": storm.main}
 
 
 def main(names: list[str]) -> int:
