@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest [rows]
 
-`\\copy` loads exactly the rows that the API stored – people, registrations, items, audit, jobs – into the same tables
+`\\copy` loads exactly the rows that the API stored – people, registrations, items, receipts, audit, jobs – into the same tables
 with the same indexes and foreign keys of a second database, one table after the other over one connection. No worker runs.
 """
 
@@ -33,7 +33,7 @@ SINGLE_CONNECTIONS = 32
 BATCH_AT_LEAST = 0.25
 SINGLE_AT_LEAST = 2.0
 
-TABLES = ("people", "registrations", "registration_items", "audit_entries", "jobs")
+TABLES = ("people", "registrations", "registration_items", "receipt_links", "audit_entries", "jobs")
 
 
 def batches(rows: Sequence[bytes], tills: Sequence[str], *, ndjson: bool) -> list[bytes]:
