@@ -93,7 +93,11 @@ class TestAPurchaseByALaterCase:
         await city.till.post("/v1/registrations", json=city.world.purchase())
         case_id = await city.confirm()
         discard = {"classification": "discarded", "reason": "Laboratory error", "confirmed_at": None}
-        restore = {"classification": "confirmed", "reason": "Second sample", "confirmed_at": "2026-02-17T20:10:00+08:00"}
+        restore = {
+            "classification": "confirmed",
+            "reason": "Second sample",
+            "confirmed_at": "2026-02-17T20:10:00+08:00",
+        }
         for _ in range(3):
             await city.authority.post(f"/v1/cases/{case_id}/classification", json=discard)
             await city.runner.drain()
