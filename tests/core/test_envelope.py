@@ -130,7 +130,11 @@ class TestAFault:
         self, answer: httpx.Response, lines: Lines
     ) -> None:
         [line] = lines.of("sentinel.http")
-        assert (line["exception"], line["cause"], line["request_id"]) == ("RuntimeError", "KeyError", "01a20968-ebd0-7ac0-8095-b613b10a5140")
+        assert (line["exception"], line["cause"], line["request_id"]) == (
+            "RuntimeError",
+            "KeyError",
+            "01a20968-ebd0-7ac0-8095-b613b10a5140",
+        )
         assert any("test_envelope.py" in place and place.endswith(" fault") for place in line["stack"])  # type: ignore[attr-defined]
         assert not any("王小样" in text for text in lines.text)
         assert lines.of("sentinel.access")[0]["status"] == 500
