@@ -97,6 +97,9 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
+            # The connection that was given back last has its statements prepared and its catalogue read: a purchase that meets a
+            # cold one waits a tenth of a second longer.
+            pool_use_lifo=True,
             connect_args={"server_settings": _SERVER_SETTINGS, "timeout": 5},
         )
 

@@ -15,6 +15,7 @@ from app.core.database import Database, trouble
 from app.core.errors import AppError, DatabaseUnavailable, InternalError
 from app.core.log import logger
 from app.core.sealing import Keyring
+from app.core.turns import Turns
 from app.registrations.drafts import Submission
 from app.registrations.receipts import find_receipts, receipt_of
 from app.registrations.rows import find_lines
@@ -45,7 +46,7 @@ class Intake:
         self._waiting: list[_Waiting] = []
         self._draining = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turns: dict[UUID | None, tuple[asyncio.Lock, int]] = {}
+        self._turns = Turns()
         self._room = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def record(self, submission: Submission) -> Recorded:
@@ -72,17 +73,8 @@ class Intake:
         Raises:
             DatabaseUnavailable, TryAgain: as `record_all`.
         """
-        turn, waiting = self._turns.get(key) or (asyncio.Lock(), 0)
-        self._turns[key] = turn, waiting + 1
-        try:
-            async with turn, self._room:
-                return await self.record_all(submissions)
-        finally:
-            waiting = self._turns[key][1] - 1
-            if waiting:
-                self._turns[key] = turn, waiting
-            else:
-                del self._turns[key]
+        async with self._turns.take(key), self._room:
+            return await self.record_all(submissions)
 
     async def record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
         """Record purchases in one transaction; duplicates come without lines and receipts, for which no batch asks.

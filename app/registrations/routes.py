@@ -1,6 +1,7 @@
 """The tills' door, and the view of those who may look."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from app.core import batches
 from app.core.batches import Unreadable
 from app.core.http import Transaction, services
 from app.core.pagination import Page, Paging, page_of
-from app.core.repeats import Repeats
+from app.core.repeats import Repeats, name_of
 from app.core.schemas import RowResult
 from app.core.sealing import Keyring
 from app.registrations import queries
@@ -89,13 +90,24 @@ async def record_registration_batch(request: Request, actor: Sender) -> Response
 
     Good rows are kept whatever the bad ones do. A batch that was interrupted may be sent again as a whole.
     """
-    repeats, kind = services(request).parts[Repeats], request.headers.get("content-type", "")
-    repeat = await repeats.find(actor.key_id, kind, await request.body())
-    if repeat is not None:
-        spend(request, actor, ROWS, repeat.rows)
-        return Response(repeat.answer, media_type="application/json")
-    rows = await _READER.many(request)
-    spend(request, actor, ROWS, len(rows))
+    repeats: Repeats = services(request).parts[Repeats]
+    kind = " ".join(request.headers.get(name, "") for name in ("content-type", "content-encoding"))
+    name = await name_of(actor.key_id, kind, await request.body())
+    async with repeats.turns.take(name):
+        repeat = repeats.find(name)
+        if repeat is not None:
+            spend(request, actor, ROWS, repeat.rows)
+            return Response(repeat.answer, media_type="application/json")
+        rows = await _READER.many(request)
+        spend(request, actor, ROWS, len(rows))
+        answer = await _record_batch(request, actor, rows)
+        told = answer.model_dump_json().encode()
+        if answer.duplicate == len(rows):
+            repeats.remember(name, told, len(rows))
+    return Response(told, media_type="application/json")
+
+
+async def _record_batch(request: Request, actor: Actor, rows: Sequence[RegistrationIn | Unreadable]) -> BatchAnswer:
     intake = intake_of(request)
     results: list[RegistrationRowResult] = []
     receipts: list[Receipt] = []
@@ -112,7 +124,7 @@ async def record_registration_batch(request: Request, actor: Sender) -> Response
             for at, row in enumerate(chunk)
         ]
     counts = Counter(result.status for result in results)
-    answer = BatchAnswer(
+    return BatchAnswer(
         results=results,
         created=counts["created"],
         duplicate=counts["duplicate"],
@@ -121,10 +133,6 @@ async def record_registration_batch(request: Request, actor: Sender) -> Response
         not_required=counts["not_required"],
         receipts=[sign_stretch(stretch, services(request).keyring) for stretch in stretches(receipts)],
     )
-    told_whole = answer.model_dump_json().encode()
-    if answer.duplicate == len(rows):
-        await repeats.remember(actor.key_id, kind, await request.body(), told_whole, len(rows))
-    return Response(told_whole, media_type="application/json")
 
 
 @router.get("")

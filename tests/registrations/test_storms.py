@@ -156,9 +156,28 @@ class TestARepeatedBatch:
         repeats = Repeats(most_bytes=1_000)
         key = new_id()
         for number in range(100):
-            await repeats.remember(key, "json", b"%d" % number, b"x" * 90, 1)
-        assert await repeats.find(key, "json", b"0") is None
-        assert await repeats.find(key, "json", b"99") is not None
+            repeats.remember((key, b"%d" % number), b"x" * 90, 1)
+        assert repeats.find((key, b"0")) is None
+        assert repeats.find((key, b"99")) is not None
         assert repeats._bytes <= 1_000
-        await repeats.remember(key, "json", b"large", b"x" * 2_000, 1)
-        assert await repeats.find(key, "json", b"large") is None
+        repeats.remember((key, b"large"), b"x" * 2_000, 1)
+        assert repeats.find((key, b"large")) is None
+
+    async def test_at_the_same_moment_is_read_once(
+        self, city: World, client_for: Clients, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        till = client_for(city.tills[0])
+        rows = [city.purchase() for _ in range(3)]
+        await till.post("/v1/registrations/batch", json=rows)
+        recorded = 0
+        real = module.record_registrations
+
+        async def counting(*given: Any, **members: Any) -> Any:
+            nonlocal recorded
+            recorded += 1
+            return await real(*given, **members)
+
+        monkeypatch.setattr(module, "record_registrations", counting)
+        answers = await asyncio.gather(*(till.post("/v1/registrations/batch", json=rows) for _ in range(8)))
+        assert {answer.json()["duplicate"] for answer in answers} == {3}
+        assert recorded == 1
