@@ -113,9 +113,20 @@ class Candidate:
         return self.registration_id, self.case_id, self.role
 
 
+async def _planned_anew(session: AsyncSession) -> Any:
+    """Return the driver, which plans each statement of this transaction for the tables as they are now.
+
+    A worker's connection lives for days. A plan that it made while the tables were nearly empty reads them from end to end, and
+    would be kept until statistics are gathered: a minute of seconds for each batch, on the very day of the first outbreak.
+    """
+    connection = await driver(session)
+    await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    return connection
+
+
 async def candidates_of_registrations(session: AsyncSession, ids: Collection[UUID]) -> list[Candidate]:
     """Return every case that may concern a buyer or patient of these registrations."""
-    connection = await driver(session)
+    connection = await _planned_anew(session)
     people = await connection.fetch(
         "SELECT buyer_id AS id FROM registrations WHERE id = ANY($1::uuid[])"
         " UNION SELECT patient_id FROM registrations WHERE id = ANY($1::uuid[]) AND patient_id IS NOT NULL",
@@ -127,7 +138,7 @@ async def candidates_of_registrations(session: AsyncSession, ids: Collection[UUI
 
 async def candidates_of_cases(session: AsyncSession, ids: Collection[UUID]) -> list[Candidate]:
     """Return every registration whose buyer or patient may be one of these cases."""
-    connection = await driver(session)
+    connection = await _planned_anew(session)
     people = await connection.fetch("SELECT DISTINCT person_id AS id FROM cases WHERE id = ANY($1::uuid[])", list(ids))
     rows = await connection.fetch(_OF_CASES, [row["id"] for row in people], list(ids))
     return [_candidate(row) for row in rows]
