@@ -6,10 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import Database, driver
+from app.core.ids import new_id
 from app.matching import candidates, queries
+from app.matching.service import rematch
+from tests.conftest import MOMENT
 from tests.factories.world import build_world
 
 PEOPLE = 50_000
@@ -141,3 +145,10 @@ async def test_a_till_that_writes_one_name_and_phone_for_all_makes_no_square(cro
         assert plan["Actual Rows"] == 0
         most = max(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan))
         assert most < 200_000  # the square is 4,000,000
+
+
+class TestAWorkersConnection:
+    @pytest.mark.parametrize("side", ["registration_ids", "case_ids"])
+    async def test_plans_the_look_ups_for_the_tables_as_they_are_now(self, session: AsyncSession, side: str) -> None:
+        await rematch(session, now=MOMENT, **{side: [new_id()]})
+        assert await session.scalar(text("SHOW plan_cache_mode")) == "force_custom_plan"
