@@ -105,7 +105,7 @@ class TestAHostileWorkbook:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            (b"<worksheet ", b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><worksheet '),
+            (b"<worksheet ", b'<!DOCTYPE x [<!ENTITY a SYSTEM "/etc/passwd">]><worksheet '),
             (b"</sheetData>", b'<row r="2"><c r="XFD2"><v>1</v></c></row></sheetData>'),
             (b"</sheetData>", b'<row r="99999999999"><c r="A1"><v>1</v></c></row></sheetData>'),
             (b"</sheetData>", b"</sheetDat>"),
