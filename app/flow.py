@@ -29,11 +29,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.alerts.rules import AlertKind, Severity, severity_of_match
 from app.alerts.service import NewAlert, raise_alerts
 from app.cases.models import Case
+from app.cases.queries import classified_since
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
 from app.core.sealing import Keyring
-from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches
-from app.matching.rules import MatchRole, MatchStatus
+from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches, find_stored
+from app.matching.rules import COUNTING, MatchRole, MatchStatus
 from app.matching.service import Change, rematch
 from app.pharmacies.models import CHANGED as PHARMACIES_CHANGED
 from app.registrations.models import Registration
@@ -68,11 +69,15 @@ class Flow:
         await raise_alerts(session, alerts, now=now, keyring=self.keyring)
 
     async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
-        """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them."""
+        """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them.
+
+        So does what is told: a match with a suspected case that is confirmed now is more urgent news than it was.
+        """
         ids = _ids(jobs, "case_ids")
         changes = await rematch(session, case_ids=ids, now=now)
         await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
-        await raise_alerts(session, await _news_of(session, changes), now=now, keyring=self.keyring)
+        standing = await _reclassified(session, ids, changes)
+        await raise_alerts(session, await _news_of(session, [*changes, *standing]), now=now, keyring=self.keyring)
 
     async def after_pharmacies(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
         """Follow a new standing or roster: the rewards of all cases that were matched there, as far as none is granted."""
@@ -121,8 +126,23 @@ async def _clues(session: AsyncSession, ids: Collection[UUID]) -> list[NewAlert]
     ]
 
 
+async def _reclassified(session: AsyncSession, case_ids: Sequence[UUID], changes: Sequence[Change]) -> list[Change]:
+    """Return the matches that go on counting, of cases that were classified otherwise before: whoever knows of them is told.
+
+    Also where that was told before: the alert's key, which names the turn of the classification, makes it harmless.
+    """
+    anew = [case_id for case_id, since in (await classified_since(session, case_ids)).items() if since > 1]
+    stored = await find_stored(session, case_ids=anew) if anew else {}
+    changed = {change.match_id for change in changes}
+    return [
+        Change(match.id, *key, match.strength, match.status, match.turn, match.division)
+        for key, match in stored.items()
+        if match.status in COUNTING and match.id not in changed
+    ]
+
+
 async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[NewAlert]:
-    """Return an alert for each match that began to count or was withdrawn."""
+    """Return an alert for each match that began to count, was withdrawn, or counts with a case of another classification."""
     if not changes:
         return []
     registrations = {
@@ -134,15 +154,21 @@ async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[New
     cases = {
         row.id: row for row in await session.scalars(select(Case).where(_among(Case.id, {c.case_id for c in changes})))
     }
-    return [_news(change, registrations[change.registration_id], cases[change.case_id]) for change in changes]
+    since = await classified_since(session, cases.keys())
+    return [
+        _news(change, registrations[change.registration_id], cases[change.case_id], since[change.case_id])
+        for change in changes
+    ]
 
 
-def _news(change: Change, registration: Registration, case: Case) -> NewAlert:
+def _news(change: Change, registration: Registration, case: Case, since: int) -> NewAlert:
     counts = change.status is MatchStatus.COUNTED
     kind = AlertKind.CASE_MATCHED if counts else AlertKind.MATCH_WITHDRAWN
     patient = registration.patient_id if change.role is MatchRole.PATIENT else None
+    # Each turn of the match is told once, and of one that counts each turn of the case's classification.
+    turns = f"{change.turn}:{since}" if counts else f"{change.turn}"
     return NewAlert(
-        key=f"{kind.value}:{change.match_id}:{change.turn}",
+        key=f"{kind.value}:{change.match_id}:{turns}",
         kind=kind,
         severity=severity_of_match(change.status, case.classification),
         division=change.division,

@@ -40,6 +40,10 @@ class MatchStatus(StrEnum):
     """The facts no longer bear it out; it counts again when they do."""
 
 
+COUNTING = frozenset({MatchStatus.COUNTED})
+"""In which statuses a match counts."""
+
+
 class Agreement(StrEnum):
     """How one field compares."""
 
