@@ -57,6 +57,7 @@ ROUTERS = (
     rewards.router,
     alerts.router,
     histories.router,
+    histories.case_router,
     reward_routes.router,
     audit_routes.router,
 )
