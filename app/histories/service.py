@@ -100,9 +100,7 @@ async def read_history(
     Raises:
         NotFound: nothing in the actor's division concerns this person.
     """
-    buyer = await _get_buyer(session, person_id)
-    if not await queries.find_presentations_in_sight(session, buyer, scope=actor.division, limit=1):
-        raise NotFound
+    buyer = await _get_buyer_in_sight(session, person_id, scope=actor.division)
     purchases = await queries.list_purchases(session, buyer, scope=actor.division, limit=limit, after=after)
     await audit.record(
         session,
@@ -134,18 +132,9 @@ async def trace_contacts(
     if person_id is None:
         raise NotFound
     trace = await exposures.trace_case(session, case_id, person_id, scope=actor.division)
-    found = await exposures.find_contacts(
-        session, trace, timedelta(minutes=minutes), scope=actor.division, limit=limit, after=after
-    )
-    await audit.record(
-        session,
-        actor=actor,
-        now=now,
-        action="case.contacts_traced",
-        subject=("case", case_id),
-        division=actor.division,
-        detail={"minutes": minutes},
-    )
+    within = timedelta(minutes=minutes)
+    found = await exposures.find_contacts(session, trace, within, scope=actor.division, limit=limit, after=after)
+    await _note(session, "case.contacts_traced", ("case", case_id), minutes, actor=actor, now=now)
     return Contacts(case_id, found)
 
 
@@ -164,23 +153,26 @@ async def find_co_exposures(
     Raises:
         NotFound: nothing in the actor's division concerns this person.
     """
-    buyer = await _get_buyer(session, person_id)
-    if not await queries.find_presentations_in_sight(session, buyer, scope=actor.division, limit=1):
-        raise NotFound
+    buyer = await _get_buyer_in_sight(session, person_id, scope=actor.division)
     trace = await exposures.trace_buyer(session, buyer, scope=actor.division)
-    found = await exposures.find_contacts(
-        session, trace, timedelta(minutes=minutes), scope=actor.division, limit=limit, after=after
-    )
+    within = timedelta(minutes=minutes)
+    found = await exposures.find_contacts(session, trace, within, scope=actor.division, limit=limit, after=after)
+    await _note(session, "buyer.co_exposures_found", ("buyer", buyer.id), minutes, actor=actor, now=now)
+    return Contacts(buyer.id, found)
+
+
+async def _note(
+    session: AsyncSession, action: str, subject: tuple[str, UUID], minutes: int, *, actor: Actor, now: datetime
+) -> None:
     await audit.record(
         session,
         actor=actor,
         now=now,
-        action="buyer.co_exposures_found",
-        subject=("buyer", buyer.id),
+        action=action,
+        subject=subject,
         division=actor.division,
         detail={"minutes": minutes},
     )
-    return Contacts(buyer.id, found)
 
 
 async def reveal_buyer(
@@ -216,6 +208,13 @@ async def reveal_buyer(
         presentations=[PresentationOut(id=one, presented_at=at, **dict(reveal(identities[one]))) for one, at in shown],
         truncated=len(found) > len(shown),
     )
+
+
+async def _get_buyer_in_sight(session: AsyncSession, person_id: UUID, *, scope: str | None) -> Buyer:
+    buyer = await _get_buyer(session, person_id)
+    if not await queries.find_presentations_in_sight(session, buyer, scope=scope, limit=1):
+        raise NotFound
+    return buyer
 
 
 async def _get_buyer(session: AsyncSession, person_id: UUID) -> Buyer:
