@@ -11,17 +11,23 @@ from app.core.database import driver
 from app.core.ids import new_id
 from app.core.sealing import HashKind, Keyring
 from app.people.models import SEALED_COLUMN
+from app.people.nearness import near_marks
 from app.people.queries import TABLE, find_presentations
 from app.people.rules import INVENTED, Presentation, encode
 
 _INSERT = """
     INSERT INTO people (id, key_id, presentation_hash, document_hash, phone_hash, name_hash,
-                        document_type, sealed, created_at)
-    SELECT id, $8, presentation_hash, document_hash, phone_hash, name_hash, document_type, sealed, $9
-    FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::bytea[])
-      AS row(id, presentation_hash, document_hash, phone_hash, name_hash, document_type, sealed)
+                        name_birth_hash, document_type, sealed, created_at)
+    SELECT id, $9, presentation_hash, document_hash, phone_hash, name_hash, name_birth_hash, document_type, sealed, $10
+    FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[], $8::bytea[])
+      AS row(id, presentation_hash, document_hash, phone_hash, name_hash, name_birth_hash, document_type, sealed)
     ON CONFLICT (presentation_hash) DO NOTHING
     RETURNING presentation_hash, id
+"""
+
+_MARK = """
+    INSERT INTO document_marks (hash, person_id)
+    SELECT mark.hash, mark.person_id FROM unnest($1::bytea[], $2::uuid[]) AS mark (hash, person_id)
 """
 
 # A presentation is found, or inserted, or was inserted by somebody else in between and is then found. Only a purge that
@@ -84,6 +90,7 @@ async def _insert(
         [p and p.document and keyring.hash(HashKind.DOCUMENT, p.document.comparable) for p in people],
         [p and p.phone and keyring.hash(HashKind.PHONE, p.phone.comparable) for p in people],
         [p and p.name and keyring.hash(HashKind.NAME, p.name.comparable) for p in people],
+        [p and (text := p.name_and_birth) and keyring.hash(HashKind.NAME_BIRTH, text) for p in people],
         [p and p.document and p.document.type.value for p in people],
         [
             keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN)
@@ -92,4 +99,13 @@ async def _insert(
         keyring.index_key_id,
         now,
     )
-    return {row["presentation_hash"]: row["id"] for row in inserted}
+    kept = {row["presentation_hash"]: row["id"] for row in inserted}
+    marks = [
+        (keyring.hash(kind, text), kept[value])
+        for value, person in zip(rows, people, strict=True)
+        if person is not None and value in kept
+        for kind, text in near_marks(person)
+    ]
+    if marks:
+        await connection.execute(_MARK, *(list(column) for column in zip(*marks, strict=True)))
+    return kept
