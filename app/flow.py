@@ -8,8 +8,8 @@ step is harmless when repeated.
     registration committed,
     corrected or voided ────┐
                             ├─▶ rematch ─▶ evaluate rewards ─▶ raise alerts ─▶ publish events ─▶ deliveries
-    case changed ───────────┘          ▲
-                                       │
+    case changed, ──────────┤          ▲
+    match reviewed ─────────┘          │
     standing or roster changed ────────┘
 
 Matching runs after the commit, from a job that each side enqueues: whichever of two simultaneous facts commits last sees the other.
@@ -33,8 +33,9 @@ from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
 from app.core.sealing import Keyring
 from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches
-from app.matching.rules import MatchRole, MatchStatus
-from app.matching.service import Change, rematch
+from app.matching.rules import MatchRole
+from app.matching.service import REVIEWED as MATCHES_REVIEWED
+from app.matching.service import Change, follow_reviews, rematch
 from app.pharmacies.models import CHANGED as PHARMACIES_CHANGED
 from app.registrations.models import Registration
 from app.registrations.queries import REAL
@@ -54,6 +55,7 @@ class Flow:
         """Say which jobs the tails work on."""
         registry.transactional(REGISTRATIONS_RECORDED, self.after_registrations, batch=20)
         registry.transactional(CASES_CHANGED, self.after_cases, batch=20)
+        registry.transactional(MATCHES_REVIEWED, self.after_reviews, batch=20)
         registry.transactional(PHARMACIES_CHANGED, self.after_pharmacies, batch=20)
 
     async def after_registrations(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
@@ -62,7 +64,7 @@ class Flow:
         Rewards are worked out for all cases that are or were matched: a correction may change a reward and not the match.
         """
         ids = _ids(jobs, "registration_ids")
-        changes = await rematch(session, registration_ids=ids, now=now)
+        changes = await rematch(session, registration_ids=ids, now=now, keyring=self.keyring)
         await evaluate_cases(session, await cases_matched_with(session, ids), now=now)
         alerts = [*await _clues(session, ids), *await _news_of(session, changes)]
         await raise_alerts(session, alerts, now=now, keyring=self.keyring)
@@ -70,8 +72,15 @@ class Flow:
     async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
         """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them."""
         ids = _ids(jobs, "case_ids")
-        changes = await rematch(session, case_ids=ids, now=now)
+        changes = await rematch(session, case_ids=ids, now=now, keyring=self.keyring)
         await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
+        await raise_alerts(session, await _news_of(session, changes), now=now, keyring=self.keyring)
+
+    async def after_reviews(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
+        """Follow what reviewers said of two people, in all their matches."""
+        reviews = [UUID(job.payload["review_id"]) for job in jobs]
+        registrations, changes = await follow_reviews(session, reviews, now=now, keyring=self.keyring)
+        await evaluate_cases(session, await cases_matched_with(session, registrations), now=now)
         await raise_alerts(session, await _news_of(session, changes), now=now, keyring=self.keyring)
 
     async def after_pharmacies(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
@@ -138,13 +147,12 @@ async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[New
 
 
 def _news(change: Change, registration: Registration, case: Case) -> NewAlert:
-    counts = change.status is MatchStatus.COUNTED
-    kind = AlertKind.CASE_MATCHED if counts else AlertKind.MATCH_WITHDRAWN
+    kind = AlertKind.CASE_MATCHED if change.counts else AlertKind.MATCH_WITHDRAWN
     patient = registration.patient_id if change.role is MatchRole.PATIENT else None
     return NewAlert(
         key=f"{kind.value}:{change.match_id}:{change.turn}",
         kind=kind,
-        severity=severity_of_match(change.status, case.classification),
+        severity=severity_of_match(case.classification, counts=change.counts),
         division=change.division,
         disease=case.disease,
         registration_id=change.registration_id,

@@ -5,7 +5,6 @@ from datetime import timedelta
 from enum import StrEnum
 
 from app.cases.rules import Classification
-from app.matching.rules import MatchStatus
 from app.webhooks.kinds import EventKind, declare
 
 
@@ -63,9 +62,9 @@ _DEADLINES = {
 }
 
 
-def severity_of_match(status: MatchStatus, classification: Classification) -> Severity:
-    """Return how urgent the news of a match is: most with a confirmed case, least where it was withdrawn."""
-    if status is MatchStatus.WITHDRAWN:
+def severity_of_match(classification: Classification, *, counts: bool) -> Severity:
+    """Return how urgent the news of a match is: most with a confirmed case, least where it ceased to count."""
+    if not counts:
         return Severity.INFO
     return Severity.CRITICAL if classification is Classification.CONFIRMED else Severity.WARNING
 

@@ -40,6 +40,7 @@ class Permission(StrEnum):
     RECORD_CASES = "cases.record"
     READ_CASES = "cases.read"
     READ_MATCHES = "matches.read"
+    REVIEW_MATCHES = "matches.review"
     SEARCH_BUYERS = "buyers.search"
     REVEAL_BUYERS = "buyers.reveal"
     READ_REWARDS = "rewards.read"
@@ -77,6 +78,7 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.RECORD_CASES: frozenset({_H}),
     Permission.READ_CASES: frozenset({_H, _E}),
     Permission.READ_MATCHES: frozenset({_E}),
+    Permission.REVIEW_MATCHES: frozenset({_E}),
     Permission.SEARCH_BUYERS: frozenset({_E}),
     Permission.REVEAL_BUYERS: frozenset({_E}),
     Permission.READ_REWARDS: frozenset({_O}),

@@ -7,18 +7,20 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database import copy_unless_taken
+from app.core.database import copy_in, copy_unless_taken
 from app.core.errors import TryAgain
 from app.core.ids import new_id
 from app.core.sealing import HashKind, Keyring
 from app.people.models import SEALED_COLUMN
+from app.people.nearness import near_marks
 from app.people.queries import TABLE, find_presentations
 from app.people.rules import INVENTED, Presentation, encode
 
 _COLUMNS = (
-    *("id", "key_id", "presentation_hash", "document_hash", "phone_hash", "name_hash", "document_type"),
-    *(SEALED_COLUMN, "created_at"),
+    *("id", "key_id", "presentation_hash", "document_hash", "phone_hash", "name_hash", "name_birth_hash"),
+    *("document_type", SEALED_COLUMN, "created_at"),
 )
+_MARK_COLUMNS = ("hash", "person_id")
 
 # What is missing is inserted; if somebody else has inserted some of it in between, that is found in the next round. Each round
 # waits for one of the others to commit, so there are as many as there are transactions that bring the same people at once.
@@ -75,12 +77,16 @@ async def _insert(
     """Insert the rows and return their ids by presentation hash; nothing if somebody else has inserted one meanwhile."""
     ids: dict[bytes, UUID] = {}
     people: list[tuple[object, ...]] = []
+    marks: list[tuple[object, ...]] = []
     hashed, key_id = keyring.hash, keyring.index_key_id
     for presentation_hash, (text, presentation) in rows.items():
         ids[presentation_hash] = person_id = new_id()
         document, phone, name = presentation.document, presentation.phone, presentation.name
+        born = presentation.name_and_birth
         if text.startswith(INVENTED):
-            document = phone = name = None
+            document = phone = name = born = None
+        else:
+            marks += [(hashed(kind, mark), person_id) for kind, mark in near_marks(presentation)]
         people.append(
             (
                 person_id,
@@ -89,9 +95,13 @@ async def _insert(
                 document and hashed(HashKind.DOCUMENT, document.comparable),
                 phone and hashed(HashKind.PHONE, phone.comparable),
                 name and hashed(HashKind.NAME, name.comparable),
+                born and hashed(HashKind.NAME_BIRTH, born),
                 document and document.type.value,
                 keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN),
                 now,
             )
         )
-    return ids if await copy_unless_taken(session, TABLE, _COLUMNS, people) else {}
+    if not await copy_unless_taken(session, TABLE, _COLUMNS, people):
+        return {}
+    await copy_in(session, "document_marks", _MARK_COLUMNS, marks)
+    return ids

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import Database, driver
 from app.core.ids import new_id
+from app.core.sealing import Keyring
 from app.matching import candidates, queries
 from app.matching.service import rematch
 from tests.conftest import MOMENT
@@ -108,7 +109,7 @@ async def test_candidates_and_matches_are_found_by_indexes(crowd: Database) -> N
         connection = await driver(session)
         for query, table, column in SIDES:
             people, ids = await some(session, table, column, 1)
-            plan = await explain(session, query, people, ids)
+            plan = await explain(session, query, people, ids, [], [])
             assert scanned(plan) == set()
             assert blocks(plan) < 100
         for sides in ((ids, []), ([], ids), (ids, ids)):
@@ -117,10 +118,10 @@ async def test_candidates_and_matches_are_found_by_indexes(crowd: Database) -> N
         # The driver keeps statements prepared; after a few runs the server plans without looking at the arrays.
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         for query, table, column in SIDES:
-            await connection.execute(f"PREPARE generic_{table} (uuid[], uuid[]) AS {query}")
+            await connection.execute(f"PREPARE generic_{table} (uuid[], uuid[], uuid[], uuid[]) AS {query}")
             people, ids = await some(session, table, column, 1)
             arrays = ", ".join("ARRAY[" + ", ".join(f"'{one}'::uuid" for one in many) + "]" for many in (people, ids))
-            plan = await explain(session, f"EXECUTE generic_{table} ({arrays})")
+            plan = await explain(session, f"EXECUTE generic_{table} ({arrays}, '{{}}', '{{}}')")
             assert scanned(plan) == set()
             assert blocks(plan) < 100
 
@@ -141,7 +142,7 @@ async def test_a_till_that_writes_one_name_and_phone_for_all_makes_no_square(cro
             )
         ]
         assert len(ids) == 2000
-        plan = await explain(session, candidates._OF_REGISTRATIONS, people, ids)
+        plan = await explain(session, candidates._OF_REGISTRATIONS, people, ids, [], [])
         assert plan["Actual Rows"] == 0
         most = max(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan))
         assert most < 200_000  # the square is 4,000,000
@@ -149,6 +150,8 @@ async def test_a_till_that_writes_one_name_and_phone_for_all_makes_no_square(cro
 
 class TestAWorkersConnection:
     @pytest.mark.parametrize("side", ["registration_ids", "case_ids"])
-    async def test_plans_the_look_ups_for_the_tables_as_they_are_now(self, session: AsyncSession, side: str) -> None:
-        await rematch(session, now=MOMENT, **{side: [new_id()]})
+    async def test_plans_the_look_ups_for_the_tables_as_they_are_now(
+        self, session: AsyncSession, side: str, keyring: Keyring
+    ) -> None:
+        await rematch(session, now=MOMENT, keyring=keyring, **{side: [new_id()]})
         assert await session.scalar(text("SHOW plan_cache_mode")) == "force_custom_plan"
