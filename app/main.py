@@ -25,6 +25,7 @@ from app.imports.importers import Importers
 from app.imports.receiving import MOST_BYTES as MOST_IMPORTED_BYTES
 from app.matching import routes as matching
 from app.pharmacies import routes as pharmacies
+from app.questionnaires import routes as questionnaires
 from app.regimes import routes as regimes
 from app.registrations import import_routes as registration_imports
 from app.registrations import proof_routes
@@ -45,6 +46,7 @@ ROUTERS = (
     webhooks.router,
     imports.router,
     regimes.router,
+    questionnaires.router,
     registrations.router,
     registration_imports.router,
     proof_routes.router,

@@ -26,6 +26,7 @@ CHAPTERS = (
     "webhooks.models",
     "imports.models",
     "regimes.models",
+    "questionnaires.models",
     "registrations.models",
     "sales.models",
     "cases.models",

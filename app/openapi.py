@@ -27,6 +27,7 @@ TAGS = {
     "webhooks": "Subscriptions, deliveries, and the same events by polling.",
     "imports": "Files of rows: how they are getting on, and what was refused.",
     "regimes": "What a division requires today.",
+    "questionnaires": "What is asked at the counter: dated questions for a division and a disease.",
     "registrations": "Purchases registered at the counter.",
     "sales": "Anonymous daily counts, and what of them was registered.",
     "cases": "The health authority's list.",

@@ -28,6 +28,8 @@ class Permission(StrEnum):
     KEEP_CATALOGUE = "catalogue.keep"
     READ_REGIMES = "regimes.read"
     DECLARE_REGIMES = "regimes.declare"
+    READ_QUESTIONNAIRES = "questionnaires.read"
+    DECLARE_QUESTIONNAIRES = "questionnaires.declare"
     READ_PHARMACIES = "pharmacies.read"
     ENROL_PHARMACIES = "pharmacies.enrol"
     ISSUE_PHARMACY_KEYS = "pharmacies.issue_keys"
@@ -66,6 +68,8 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.KEEP_CATALOGUE: frozenset({_O}),
     Permission.READ_REGIMES: frozenset({_P, _H, _E, _O, _AU, _AD}),
     Permission.DECLARE_REGIMES: frozenset({_O}),
+    Permission.READ_QUESTIONNAIRES: frozenset({_P, _H, _E, _O, _AU, _AD}),
+    Permission.DECLARE_QUESTIONNAIRES: frozenset({_O}),
     Permission.READ_PHARMACIES: frozenset({_E, _O, _AD}),
     Permission.ENROL_PHARMACIES: frozenset({_O, _AD}),
     Permission.ISSUE_PHARMACY_KEYS: frozenset({_O, _AD}),

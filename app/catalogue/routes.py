@@ -31,7 +31,7 @@ from app.catalogue.vocabulary import AliasKind
 from app.core.batches import RowReader
 from app.core.clock import china_day
 from app.core.errors import InvalidRequest, NotFound
-from app.core.http import Built, Now, Services, Transaction, services
+from app.core.http import Built, Now, Services, Transaction, is_held, services
 from app.core.pagination import Page, Paging, page_of, row_number
 from app.core.validation import field_errors
 
@@ -101,7 +101,7 @@ async def read_catalogue(request: Request, actor: Reader) -> Response:
     shelf = await _shelf_of(built).look()
     edition = shelf.edition(place.division, place.on or china_day(built.clock.now()), "?division")
     headers = {"ETag": f'W/"{edition.fingerprint}"', "Cache-Control": "private, no-cache"}
-    if _matches(request.headers.get("if-none-match"), edition.fingerprint):
+    if is_held(request.headers.get("if-none-match"), edition.fingerprint):
         return Response(status_code=304, headers=headers)
     return Response(_rendered(edition), headers=headers, media_type=JSON)
 
@@ -175,12 +175,6 @@ async def add_alias(
 def _shelf_of(built: Services) -> KnownShelf:
     shelf: KnownShelf = built.parts.setdefault(KnownShelf, KnownShelf(built))
     return shelf
-
-
-def _matches(if_none_match: str | None, fingerprint: str) -> bool:
-    """Compare weakly (RFC 9110, 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
-    return "*" in tags or f'"{fingerprint}"' in tags
 
 
 def _rendered(edition: Edition) -> bytes:

@@ -28,8 +28,6 @@ DOUBTS = {
 }
 """What is doubtful about how a line was resolved, by the catalogue's code."""
 
-EXPOSURE_ANSWERS = ("stay_in_affected_area_14d", "contact_with_case_14d")
-
 ADVICE = {
     "not_for_sale": AdviceOut(
         code="not_for_sale",
@@ -142,7 +140,7 @@ def missing_fields(row: RegistrationIn, people: People, required: Collection[str
     return missing
 
 
-def flags_of(row: RegistrationIn, now: datetime, *, incomplete: bool, suspended: bool) -> list[Flag]:
+def flags_of(row: RegistrationIn, now: datetime, *, incomplete: bool, suspended: bool, exposed: bool) -> list[Flag]:
     """Return what somebody should know about a purchase, in the order of the enum.
 
     The fever rule looks at the patient, and at the buyer of a purchase for oneself.
@@ -151,7 +149,7 @@ def flags_of(row: RegistrationIn, now: datetime, *, incomplete: bool, suspended:
     code = row.checks.code if row.checks is not None else None
     found = {
         Flag.FEVER: temperature is not None and temperature >= FEVER_C,
-        Flag.EXPOSURE: any(row.answers.get(answer) is True for answer in EXPOSURE_ANSWERS),
+        Flag.EXPOSURE: exposed,
         Flag.INCOMPLETE: incomplete,
         Flag.LATE: now - row.purchased_at > ON_TIME,
         Flag.SOLD_WHILE_SUSPENDED: suspended,
@@ -176,5 +174,5 @@ def advise(flags: Sequence[str]) -> list[AdviceOut]:
 
 
 def is_clue(flags: Sequence[str]) -> bool:
-    """Return whether a person must act today: fever, or stay in or contact with an affected place within 14 days."""
+    """Return whether a person must act today: fever, or an answer that the questionnaire calls a clue."""
     return Flag.FEVER in flags or Flag.EXPOSURE in flags

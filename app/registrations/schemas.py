@@ -53,7 +53,7 @@ class Flag(StrEnum):
     FEVER = "fever"
     """The patient (the buyer, if for oneself) had 37.3 °C or more."""
     EXPOSURE = "exposure"
-    """Stay in an affected place, or contact with a case, within 14 days."""
+    """An answer that the questionnaire in force calls a clue: a stay in an affected place, contact with a case."""
     INCOMPLETE = "incomplete"
     """Something that the regime requires was not there."""
     LATE = "late"
@@ -101,13 +101,19 @@ def _read_answer(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     try:
         return read(value)
     except ValidationError:  # one finding for the answer, not one for each thing that it might have been
-        raise PydanticCustomError("answer_invalid", "An answer is true, false, a whole number or a code") from None
+        raise PydanticCustomError(
+            "answer_invalid", "An answer is true, false, a whole number, a code or a list of codes"
+        ) from None
 
 
 Answer = Annotated[
-    StrictBool | Annotated[int, Field(strict=True, ge=-1000000, le=1000000)] | Code, WrapValidator(_read_answer)
+    StrictBool
+    | Annotated[int, Field(strict=True, ge=-1000000, le=1000000)]
+    | Code
+    | Annotated[list[Code], Field(max_length=50), AfterValidator(lambda codes: sorted(set(codes)))],
+    WrapValidator(_read_answer),
 ]
-"""Never free text: answers are kept in plain."""
+"""Never free text: answers are kept in plain. Of a list the order says nothing, so it is kept in one."""
 
 
 def _in_one_order(answers: dict[str, Any]) -> dict[str, Any]:

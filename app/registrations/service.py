@@ -25,6 +25,8 @@ from app.people.rules import tells_identity
 from app.people.service import ensure_people
 from app.pharmacies.queries import PHARMACIES
 from app.pharmacies.rules import PharmacyFacts
+from app.questionnaires.queries import QUESTIONNAIRES
+from app.questionnaires.rules import FormBook
 from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
@@ -91,6 +93,7 @@ class Facts:
     catalogue: Directory
     calendar: RegimeCalendar
     directory: Mapping[UUID, PharmacyFacts]
+    questionnaires: FormBook
     unknown: Counter[Sighting] = field(default_factory=Counter)
 
 
@@ -137,6 +140,7 @@ async def read_facts(session: AsyncSession) -> Facts:
         catalogue=await CATALOGUE.get(session, known),
         calendar=await REGIMES.get(session, known),
         directory=await PHARMACIES.get(session, known),
+        questionnaires=await QUESTIONNAIRES.get(session, known),
     )
 
 
@@ -212,9 +216,13 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
         facts.unknown.update(_sightings(named, people, resolutions, day))
     if regime.state is not RegimeKind.REGISTER_ALL and not any(found.drug_id for found in resolutions):
         return RegistrationNotRequired("No item is on the catalogue")
-    missing = missing_fields(row, people, regime.required)
-    flags = flags_of(row, now, incomplete=bool(missing), suspended=regime.state is RegimeKind.SUSPENDED)
-    warnings = [*missing, *people.warnings, *_doubts(resolutions)]
+    told = facts.questionnaires.asked(pharmacy.division, day, regime.asking).judge(row.answers)
+    if told.errors:
+        return InvalidRequest(errors=told.errors)
+    missing = [*missing_fields(row, people, regime.required), *told.missing]
+    suspended = regime.state is RegimeKind.SUSPENDED
+    flags = flags_of(row, now, incomplete=bool(missing), suspended=suspended, exposed=told.is_clue)
+    warnings = [*missing, *people.warnings, *told.warnings, *_doubts(resolutions)]
     return Draft(named, people, regime, resolutions, flags, warnings, new_id())
 
 

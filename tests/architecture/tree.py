@@ -19,6 +19,7 @@ CHAPTERS = (
     "webhooks",
     "imports",
     "regimes",
+    "questionnaires",
     "registrations",
     "sales",
     "cases",

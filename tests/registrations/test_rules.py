@@ -57,26 +57,29 @@ def a_row(**members: Any) -> RegistrationIn:
 
 
 class TestFlags:
-    @given(purchases, st.booleans(), st.booleans())
-    def test_each_mean_what_they_say(self, row: RegistrationIn, incomplete: bool, suspended: bool) -> None:
-        flags = flags_of(row, MOMENT, incomplete=incomplete, suspended=suspended)
+    @given(purchases, st.booleans(), st.booleans(), st.booleans())
+    def test_each_mean_what_they_say(
+        self, row: RegistrationIn, incomplete: bool, suspended: bool, exposed: bool
+    ) -> None:
+        flags = flags_of(row, MOMENT, incomplete=incomplete, suspended=suspended, exposed=exposed)
         who_takes_it = row.patient or row
         hot = who_takes_it.temperature_c is not None and who_takes_it.temperature_c >= Decimal("37.3")
         assert (Flag.FEVER in flags) == hot
-        assert (Flag.EXPOSURE in flags) == (
-            row.answers.get("stay_in_affected_area_14d") is True or row.answers.get("contact_with_case_14d") is True
-        )
+        assert (Flag.EXPOSURE in flags) == exposed
         assert (Flag.LATE in flags) == (MOMENT - row.purchased_at > timedelta(hours=24))
         assert ((Flag.INCOMPLETE in flags), (Flag.SOLD_WHILE_SUSPENDED in flags)) == (incomplete, suspended)
         assert flags == [flag for flag in Flag if flag in flags]
 
     def test_begin_exactly_where_the_rule_says(self) -> None:
         for celsius, hot in ((FEVER_C - Decimal("0.01"), False), (FEVER_C, True)):
-            flags = flags_of(a_row(temperature_c=str(celsius)), MOMENT, incomplete=False, suspended=False)
+            flags = flags_of(
+                a_row(temperature_c=str(celsius)), MOMENT, incomplete=False, suspended=False, exposed=False
+            )
             assert (Flag.FEVER in flags) == hot
         for age, late in ((ON_TIME, False), (ON_TIME + timedelta(microseconds=1), True)):
             row = a_row(purchased_at=(MOMENT - age).isoformat())
-            assert (Flag.LATE in flags_of(row, MOMENT, incomplete=False, suspended=False)) == late
+            flags = flags_of(row, MOMENT, incomplete=False, suspended=False, exposed=False)
+            assert (Flag.LATE in flags) == late
 
 
 class TestAdvice:
