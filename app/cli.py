@@ -31,6 +31,7 @@ from app.main import VERSION
 from app.pharmacies.queries import PHARMACIES, get_pharmacy
 from app.pharmacies.queries import list_keys as pharmacy_keys
 from app.proving import receipts
+from app.registrations.imports import RegistrationImporter
 from app.till.command import till
 
 WORKER_COMMAND = (sys.executable, "-m", "app", "worker", "--with-parent")
@@ -208,27 +209,25 @@ def sealing_key(identifier: int) -> None:
 
 
 @cli.command("import")
-@click.argument("kind", type=click.Choice([*importing.KINDS, importing.PURCHASES]))
+@click.argument("kind", type=click.Choice([*importing.KINDS, *importing.ROW_KINDS]))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--pharmacy", "pharmacies", type=click.UUID, multiple=True, help="Whose registrations; repeat it for a chain."
 )
-@click.option(
-    "--errors", "out", type=click.Path(dir_okay=False, path_type=Path), help="File for refused registrations."
-)
-@click.option("--dry-run", is_flag=True, help="Judge every registration and keep none.")
+@click.option("--errors", "out", type=click.Path(dir_okay=False, path_type=Path), help="File for refused rows.")
+@click.option("--dry-run", is_flag=True, help="Judge every row and keep none.")
 def import_file(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path | None, dry_run: bool) -> None:
     """Import a table of divisions, drug lists, pharmacies, cases or registrations; the same rules as the API.
 
     CSV in UTF-8, UTF-16 or GB18030, or XLSX. Good rows are kept whatever the bad ones do. Ends with status 1 if a row was
-    refused or there was none, and says which and why.
+    refused or there was none, and says which and why. --errors and --dry-run go with cases and registrations.
     """
-    if (kind == importing.PURCHASES) != bool(pharmacies) or (pharmacies == () and (out or dry_run)):
-        raise click.UsageError(
-            "--pharmacy goes with registrations, and registrations with --pharmacy; so do the others."
-        )
-    if pharmacies:
-        sys.exit(_import_purchases(file, pharmacies, out, dry_run))
+    if (kind == RegistrationImporter.kind) != bool(pharmacies):
+        raise click.UsageError("--pharmacy goes with registrations, and registrations with --pharmacy.")
+    if kind in importing.ROW_KINDS:
+        sys.exit(_import_rows(kind, file, pharmacies, out, dry_run))
+    if out or dry_run:
+        raise click.UsageError("--errors and --dry-run go with cases and registrations.")
     records = importing.read_records(file)
     with click.progressbar(records, label=f"{kind}: {file.name}", file=sys.stderr) as bar:
 
@@ -245,24 +244,24 @@ def import_file(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path |
         sys.exit(1)
 
 
-def _import_purchases(file: Path, pharmacies: tuple[UUID, ...], out: Path | None, dry_run: bool) -> int:
-    """Import registrations; return the exit status."""
+def _import_rows(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path | None, dry_run: bool) -> int:
+    """Import rows that stand for themselves; return the exit status."""
     size = file.stat().st_size
 
     async def run(database: Database, keyring: Keyring) -> ImportOut:
         serving.spare_the_collector()
-        purchases = importing.PurchaseFile(database, SystemClock(), keyring)
-        with click.progressbar(length=size, label=f"registrations: {file.name}", file=sys.stderr) as bar:
+        rows = importing.RowFile(database, SystemClock(), keyring, importing.ROW_KINDS[kind](keyring))
+        with click.progressbar(length=size, label=f"{kind}: {file.name}", file=sys.stderr) as bar:
 
             def told(position: int, whole: int) -> None:
                 bar.length = max(whole, 1)
                 bar.update(position - bar.pos)
 
-            done = await purchases.bring(file, pharmacies, dry_run=dry_run, told=told)
+            done = await rows.bring(file, pharmacies, dry_run=dry_run, told=told)
         if out is not None and (done.rows.conflict or done.rows.invalid):
             descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds identities
             with os.fdopen(descriptor, "wb") as refused:
-                async for data in purchases.refusals(done):
+                async for data in rows.refusals(done):
                     refused.write(data)
         return done
 

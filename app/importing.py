@@ -1,6 +1,6 @@
 """`sentinel import`: one table, one chapter's own import, one report."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.rules import SYSTEM, Actor
-from app.cases.imports import import_cases
+from app.cases.imports import CaseImporter
 from app.catalogue.imports import import_lists
 from app.core.clock import Clock
 from app.core.database import Database
@@ -19,7 +19,7 @@ from app.core.sheet_text import CsvReader, Transcoder, delimiter_of, is_preamble
 from app.core.sheets import Lines, Record, RowError, SheetUnreadable
 from app.core.workbooks import OLE_BEGINS, ZIP_BEGINS, read_workbook
 from app.divisions.service import import_divisions
-from app.imports.importers import Importers
+from app.imports.importers import Importer, Importers
 from app.imports.queries import get_import, progress_of
 from app.imports.receiving import Reception
 from app.imports.refusals import refused_file, refused_rows
@@ -43,8 +43,11 @@ class Report:
 
 Import = Callable[[AsyncSession, Lines, datetime, Keyring], Awaitable[Report]]
 
-PURCHASES = "registrations"
-"""The word for files of purchases, which are sealed first and worked through like an upload (`PurchaseFile`)."""
+ROW_KINDS: Mapping[str, Callable[[Keyring], Importer]] = {
+    RegistrationImporter.kind: RegistrationImporter,
+    CaseImporter.kind: CaseImporter,
+}
+"""Tables of which each row stands for itself: they are sealed first and worked through like an upload (`RowFile`)."""
 _READ_AT_ONCE = 256 * 1024
 
 
@@ -72,15 +75,16 @@ def read_records(file: Path) -> list[Record]:
 
 
 @dataclass(frozen=True, slots=True)
-class PurchaseFile:
-    """A file of purchases on its way in: sealed, worked through and answered as an upload is, by this process itself."""
+class RowFile:
+    """A file of rows on its way in: sealed, worked through and answered as an upload is, by this process itself."""
 
     database: Database
     clock: Clock
     keyring: Keyring
+    importer: Importer
 
-    async def bring(self, file: Path, pharmacies: Iterable[UUID], *, dry_run: bool, told: Told) -> ImportOut:
-        """Record the purchases of a file in the name of these pharmacies; return what became of them.
+    async def bring(self, file: Path, pharmacies: Collection[UUID] = (), *, dry_run: bool, told: Told) -> ImportOut:
+        """Record the rows of a file, purchases in the name of these pharmacies; return what became of them.
 
         Raises:
             NotFound: there is no such pharmacy.
@@ -90,23 +94,21 @@ class PurchaseFile:
         async with self.database.transaction() as session:
             if not (await PHARMACIES.get(session)).keys() >= actor.pharmacy_ids:
                 raise NotFound("There is no such pharmacy")
-        importer = RegistrationImporter(self.keyring)
         async with Reception(
-            self.database, self.clock, self.keyring, importer, actor=actor, dry_run=dry_run
+            self.database, self.clock, self.keyring, self.importer, actor=actor, dry_run=dry_run
         ) as reception:
             with file.open("rb") as content:
                 while data := content.read(_READ_AT_ONCE):
                     await reception.take(data)
             import_id = await reception.end(queue=False)
-        await Work(self.database, self.clock, self.keyring, Importers(importer)).go_on(import_id, told=told)
+        await Work(self.database, self.clock, self.keyring, Importers(self.importer)).go_on(import_id, told=told)
         return await self._look(import_id, actor)
 
     async def refusals(self, done: ImportOut) -> AsyncIterator[bytes]:
         """Yield the file of refused rows, in the format of the file itself."""
         async with self.database.transaction() as session:
             file_format, delimiter, header = await open_refusals(session, done.id, actor=SYSTEM, now=self.clock.now())
-        importer = RegistrationImporter(self.keyring)
-        rows = refused_rows(self.database, self.keyring, done.id, header, importer)
+        rows = refused_rows(self.database, self.keyring, done.id, header, self.importer)
         async for data in refused_file(rows, file_format, delimiter):
             yield data
 
@@ -138,15 +140,9 @@ async def _pharmacies(session: AsyncSession, lines: Lines, now: datetime, _: Key
     return Report(counts, _told(done.warnings), _told(done.errors))
 
 
-async def _cases(session: AsyncSession, lines: Lines, now: datetime, keyring: Keyring) -> Report:
-    done = await import_cases(session, lines, actor=SYSTEM, now=now, keyring=keyring)
-    return Report(done.counts, (), _told(done.errors))
-
-
 KINDS: Mapping[str, Import] = {
     "divisions": _divisions,
     "catalogue": _catalogue,
     "pharmacies": _pharmacies,
-    "cases": _cases,
 }
-"""What can be imported, by the word on the command line."""
+"""Tables that are read as a whole, by the word on the command line."""

@@ -11,7 +11,9 @@ from starlette.exceptions import HTTPException
 from app import openapi
 from app.alerts import routes as alerts
 from app.auth.guards import account_of
+from app.cases import import_routes as case_imports
 from app.cases import routes as cases
+from app.cases.imports import CaseImporter
 from app.catalogue import routes as catalogue
 from app.core import batches, health
 from app.core.errors import AppError
@@ -51,6 +53,7 @@ ROUTERS = (
     registration_imports.router,
     proof_routes.router,
     sales.router,
+    case_imports.router,
     cases.router,
     matching.router,
     rewards.router,
@@ -65,6 +68,7 @@ BODY_LIMITS = {
     registrations.BATCH_PATH: batches.MAX_BYTES,
     registration_imports.IMPORT_PATH: MOST_IMPORTED_BYTES,
     cases.BATCH_PATH: batches.MAX_BYTES,
+    case_imports.IMPORT_PATH: MOST_IMPORTED_BYTES,
 }
 """Bytes that a path takes where the default does not fit."""
 
@@ -73,6 +77,7 @@ NATURAL = {
     registrations.BATCH_PATH,
     registration_imports.IMPORT_PATH,
     cases.BATCH_PATH,
+    case_imports.IMPORT_PATH,
 }
 """Paths whose rows are named by what they hold, so that a repeat needs no `Idempotency-Key` to be known."""
 
@@ -99,7 +104,7 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
     )
     services.parts[Intake] = Intake(services.database, services.clock, services.keyring)
     services.parts[Repeats] = Repeats()
-    services.parts[Importers] = Importers(RegistrationImporter(services.keyring))
+    services.parts[Importers] = Importers(RegistrationImporter(services.keyring), CaseImporter(services.keyring))
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router)

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit.service import chain_entries
+from app.cases.imports import CaseImporter
 from app.catalogue import jobs as catalogue
 from app.core.clock import Clock
 from app.core.database import Database
@@ -42,7 +43,8 @@ def handlers(keyring: Keyring, sender: Sender) -> Registry:
     registry = Registry()
     Flow(keyring).register(registry)
     deliveries.register(registry, keyring=keyring, sender=sender)
-    imports.register(registry, keyring=keyring, importers=Importers(RegistrationImporter(keyring)))
+    importers = Importers(RegistrationImporter(keyring), CaseImporter(keyring))
+    imports.register(registry, keyring=keyring, importers=importers)
     catalogue.register(registry)
     trials.register(registry)
 

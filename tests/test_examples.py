@@ -78,7 +78,7 @@ class TestAnExample:
         path = re.sub(r"\$\w+", str(new_id()), example.path)
         content: str | bytes | None = example.body
         if example.is_upload:  # the file of the example: the template with its sample
-            content = (await client.get("/v1/registrations/import/template?format=csv")).content
+            content = (await client.get(f"{path.partition('?')[0]}/template?format=csv")).content
         headers = {"Content-Type": "text/csv" if example.is_upload else "application/json"} if content else {}
         answer = await client.request(example.method, path, content=content, headers=headers)
         # Not there, because the ids are made up; what was said is understood all the same.

@@ -37,6 +37,7 @@ class Permission(StrEnum):
     REGISTER = "registrations.record"
     READ_REGISTRATIONS = "registrations.read"
     READ_RECEIPTS = "receipts.read"
+    FOLLOW_IMPORTS = "imports.follow"
     REPORT_SALES = "sales.report"
     READ_SALES = "sales.read"
     RECORD_CASES = "cases.record"
@@ -77,6 +78,7 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.REGISTER: frozenset({_P}),
     Permission.READ_REGISTRATIONS: frozenset({_P, _E, _O}),
     Permission.READ_RECEIPTS: frozenset({_P, _AU}),
+    Permission.FOLLOW_IMPORTS: frozenset({_P, _H}),
     Permission.REPORT_SALES: frozenset({_P}),
     Permission.READ_SALES: frozenset({_P, _E, _O}),
     Permission.RECORD_CASES: frozenset({_H}),

@@ -1,95 +1,87 @@
 """Case lists from a table: the same verb and the same rules as the API."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.rules import Actor
+from app.cases.columns import plan_of
 from app.cases.schemas import CaseIn
-from app.cases.service import Recorded, record_cases
-from app.core.errors import AppError
+from app.cases.service import CaseConflict, CaseWouldDowngrade, Outcome, Recorded, record_cases
+from app.cases.vocabulary import COMPLAINTS
+from app.core.errors import AppError, FieldError
 from app.core.sealing import Keyring
-from app.core.sheets import Lines, Row, RowError, read_sheet
+from app.core.sheets import Record, RowError
 from app.core.validation import refusal
+from app.imports.importers import Verdict
+from app.imports.refusals import ERRORS_COLUMN
+from app.imports.rows import record_together
+from app.registrations.columns import Plan, close_document, is_sample
+from app.registrations.imports import sentence
 
-REQUIRED = ("authority", "case_number", "disease", "classification", "division")
-PERSON = ("name", "document_type", "document_number", "phone")
-OPTIONAL = (*PERSON, "onset_on", "confirmed_at")
-"""Columns of the table; each may go by its Chinese name."""
-
-HEADERS = {
-    "报告单位": "authority",
-    "病例编号": "case_number",
-    "病种": "disease",
-    "病例分类": "classification",
-    "行政区划": "division",
-    "姓名": "name",
-    "证件类型": "document_type",
-    "证件号码": "document_number",
-    "电话": "phone",
-    "发病日期": "onset_on",
-    "确诊时间": "confirmed_at",
-}
-
-_COLUMN_OF = {
-    "/person/document/type": "document_type",
-    "/person/document/number": "document_number",
-    "/person/document": "document_number",
-    "/person": "name",
-}
+_MEANT: Mapping[type[AppError], str] = {CaseConflict: "/case_number", CaseWouldDowngrade: "/classification"}
+"""The cell that an error about a whole row is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class CasesImported:
-    """What became of an import: rows by outcome, and every complaint. A row with a complaint was left out."""
+class CaseImporter:
+    """Takes case lists, one case to a row."""
 
-    counts: Mapping[str, int]
-    errors: tuple[RowError, ...]
+    kind = "cases"
+    in_order = True
+    """The same case may stand in a list twice, the later row with more: out of order it would be a downgrade."""
 
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
 
-async def import_cases(
-    session: AsyncSession, lines: Lines, *, actor: Actor, now: datetime, keyring: Keyring
-) -> CasesImported:
-    """Record the cases of a table; good rows are kept whatever the bad ones do.
+    def read_header(self, cells: Sequence[str]) -> Plan:
+        """Return how rows under this header are read."""
+        return plan_of(cells, ERRORS_COLUMN)
 
-    Raises:
-        SheetUnreadable: the file is not such a table.
-    """
-    errors: list[RowError] = []
-    readable: list[tuple[Row, CaseIn]] = []
-    for row in read_sheet(lines, REQUIRED, OPTIONAL, HEADERS):
-        try:
-            readable.append((row, CaseIn.model_validate(_body(row))))
-        except ValidationError as error:
-            errors += _complaints(row, refusal(error))
-    outcomes = await record_cases(session, [case for _, case in readable], actor=actor, now=now, keyring=keyring)
-    counts: Counter[str] = Counter()
-    for (row, _), outcome in zip(readable, outcomes, strict=True):
-        if isinstance(outcome, Recorded):
-            counts[outcome.status] += 1
-        else:
-            errors += _complaints(row, outcome)
-    return CasesImported(counts, tuple(sorted(errors, key=lambda error: error.line)))
+    def explain(self, error: RowError) -> str:
+        """Return a complaint in a sentence: in Chinese where there is one, with the code."""
+        return sentence(error, COMPLAINTS)
 
+    async def record(
+        self, session: AsyncSession, plan: Plan, records: Sequence[Record], *, actor: Actor, now: datetime
+    ) -> list[Verdict]:
+        """Record the cases of a list in the session's transaction; return what became of each row."""
 
-def _body(row: Row) -> dict[str, Any]:
-    body: dict[str, Any] = {name: row[name] for name in REQUIRED}
-    body |= {name: row[name] or None for name in ("onset_on", "confirmed_at")}
-    person: dict[str, Any] = {name: row[name] or None for name in ("name", "phone")}
-    if row["document_number"]:
-        person["document"] = {"type": row["document_type"] or "resident_id", "number": row["document_number"]}
-    return {**body, "person": person}
+        async def together(cases: Sequence[CaseIn]) -> list[Outcome]:
+            return await record_cases(session, cases, actor=actor, now=now, keyring=self._keyring)
+
+        read = [_read(plan, record) for record in records]
+        outcomes = iter(await record_together(session, [one for one in read if isinstance(one, CaseIn)], together))
+        return [
+            _verdict(plan, record.line, next(outcomes)) if isinstance(one, CaseIn) else one
+            for record, one in zip(records, read, strict=True)
+        ]
 
 
-def _complaints(row: Row, error: AppError) -> list[RowError]:
-    if not error.errors:
-        return [row.error("case_number", error.code, error.detail or error.title)]
-    return [
-        row.error(_COLUMN_OF.get(item.pointer) or item.pointer.rpartition("/")[2], item.code, item.detail)
-        for item in error.errors
-    ]
+def _read(plan: Plan, record: Record) -> CaseIn | Verdict:
+    if is_sample(record):
+        return Verdict("skipped")
+    content = plan.content_of(record)
+    if isinstance(content, list):
+        return Verdict("invalid", content)
+    close_document(content.setdefault("person", {}))
+    try:
+        return CaseIn.model_validate(content)
+    except ValidationError as error:
+        return Verdict("invalid", plan.complaints(record.line, refusal(error).errors))
+
+
+def _verdict(plan: Plan, line: int, outcome: Outcome) -> Verdict:
+    match outcome:
+        case Recorded():
+            return Verdict(outcome.status)
+        case CaseConflict() | CaseWouldDowngrade():
+            return Verdict("conflict", _told(plan, line, outcome))
+        case _:
+            return Verdict("invalid", _told(plan, line, outcome))
+
+
+def _told(plan: Plan, line: int, error: AppError) -> list[RowError]:
+    whole = FieldError(_MEANT.get(type(error), ""), error.code, error.detail or error.title)
+    return plan.complaints(line, error.errors or (whole,))

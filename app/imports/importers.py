@@ -12,12 +12,12 @@ from app.auth.rules import Actor
 from app.core.sheets import Record, RowError
 from app.imports.schemas import ImportResult
 
-COUNTED = ("created", "duplicate", "conflict", "invalid", "not_required", "skipped")
-"""What can become of a row; `skipped` is the sample of the template that was left in."""
+COUNTED = ("created", "updated", "duplicate", "conflict", "invalid", "not_required", "skipped")
+"""What can become of a row; `updated` added to what was known, `skipped` is the sample of the template that was left in."""
 REFUSED = frozenset({"conflict", "invalid"})
 """Rows that can be corrected. What may not be kept (`not_required`) is not handed back either."""
 
-Became = Literal["created", "duplicate", "conflict", "invalid", "not_required", "skipped"]
+Became = Literal["created", "updated", "duplicate", "conflict", "invalid", "not_required", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class Importer(Protocol):
     @property
     def kind(self) -> str:
         """What the rows are: the word in the path and on the command line."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a row may build on one before it, so that the chunks of a file must follow one another."""
 
     def read_header(self, cells: Sequence[str]) -> Any:
         """Return how rows under this header are read; its cells are the names that complaints use.
@@ -62,7 +66,7 @@ def result_of(counts: Mapping[str, int]) -> ImportResult:
     """Return what an import came to whose rows became this."""
     told = Counter(counts)
     refused = sum(told[status] for status in REFUSED)
-    kept = told["created"] + told["duplicate"]
+    kept = told["created"] + told["updated"] + told["duplicate"]
     if refused:
         return ImportResult.PARTIAL if kept else ImportResult.REFUSED
     if kept:

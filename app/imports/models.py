@@ -35,6 +35,7 @@ class Import(Base):
     role: Mapped[str] = mapped_column(String(32))
     key_id: Mapped[UUID | None]
     pharmacy_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    division: Mapped[str | None] = mapped_column(String(12))
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 

@@ -20,7 +20,7 @@ from app.imports.service import ImportNotFinished
 router = APIRouter(prefix="/v1/imports", tags=["imports"])
 
 CSV = "text/csv; charset=utf-8"
-Sender = Annotated[Actor, Depends(requires(Permission.REGISTER))]
+Sender = Annotated[Actor, Depends(requires(Permission.FOLLOW_IMPORTS))]
 
 
 @router.get("/{import_id}")

@@ -2,15 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import jobs
-from app.core.database import driver
+from app.core.database import driver, trouble
+from app.core.errors import InternalError
+from app.core.log import logger
 from app.core.sealing import Keyring
 from app.core.sheets import Record
 from app.imports.importers import REFUSED, Verdict
@@ -21,6 +24,9 @@ DUE = jobs.declare("imports.due")
 """An import that is to be worked on; payload `{"import_id": …}`."""
 
 _ERRORS_PER_CHUNK = 200
+
+Row = TypeVar("Row")
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,27 @@ async def claim_chunk(session: AsyncSession, import_id: UUID, mark: Bookmark) ->
         mark.line,
     )
     return claimed is not None
+
+
+async def record_together(
+    session: AsyncSession, rows: Sequence[Row], record: Callable[[Sequence[Row]], Awaitable[list[Outcome]]]
+) -> list[Outcome | InternalError]:
+    """Record rows inside the caller's transaction; a row that makes it fail does not take the others along."""
+    if not rows:
+        return []
+    try:
+        async with session.begin_nested():
+            return [*await record(rows)]
+    except Exception as error:
+        if trouble(error) is not None:
+            raise
+        if len(rows) == 1:
+            logger("imports").error("row failed", exc_info=error)
+            return [InternalError()]
+    middle = len(rows) // 2
+    return [
+        outcome for half in (rows[:middle], rows[middle:]) for outcome in await record_together(session, half, record)
+    ]
 
 
 async def keep_verdicts(

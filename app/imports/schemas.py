@@ -43,10 +43,11 @@ class ImportResult(StrEnum):
 
 
 class ImportRows(Out):
-    """Rows by what became of them. `skipped` is the template's sample."""
+    """Rows by what became of them. `updated` added to what was known; `skipped` is the template's sample."""
 
     read: int
     created: int
+    updated: int
     duplicate: int
     conflict: int
     invalid: int

@@ -56,6 +56,7 @@ async def begin_import(
         role=actor.role.value,
         key_id=actor.key_id,
         pharmacy_ids=sorted(actor.pharmacy_ids),
+        division=actor.division,
         received_at=now,
     )
     session.add(made)
@@ -74,7 +75,12 @@ async def begin_import(
 def actor_of(found: Import) -> Actor:
     """Return who handed the file in, as they were then."""
     return Actor(
-        found.account_id, found.account_name, Role(found.role), found.key_id, None, frozenset(found.pharmacy_ids)
+        found.account_id,
+        found.account_name,
+        Role(found.role),
+        found.key_id,
+        found.division,
+        frozenset(found.pharmacy_ids),
     )
 
 

@@ -1,7 +1,7 @@
 """Working a file through, a thousand rows at a time.
 
 Each chunk is one transaction: its rows, and the count of what became of them. Two are under way at once, so that the database works
-on one while the next is read. Whoever goes on after a crash begins behind the chunks that are done.
+on one while the next is read – unless rows build on each other. Whoever goes on after a crash begins behind the chunks that are done.
 """
 
 import asyncio
@@ -67,6 +67,7 @@ class Work:
         if found is None:
             return True
         until = None if seconds is None else time.monotonic() + seconds
+        at_once = 1 if self._importers[found.kind].in_order else self._at_once
         tasks: set[asyncio.Task[None]] = set()
         try:
             sheet = _Sheet(self, found)
@@ -74,7 +75,7 @@ class Work:
                 if until is not None and time.monotonic() >= until:
                     return False
                 tasks.add(asyncio.create_task(self._record(found, sheet.plan, chunk)))
-                if len(tasks) >= self._at_once:
+                if len(tasks) >= at_once:
                     finished, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                     for task in finished:
                         task.result()

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 from app.core.clock import CHINA
@@ -99,6 +99,19 @@ def instant(text: str) -> datetime:
         raise CellWrong("time_format", "There is no such time") from None
 
 
+def day(text: str) -> date:
+    """Return a day; of a time, the day in China on which it lies."""
+    found = _TIME.fullmatch(text if text.isascii() else unicodedata.normalize("NFKC", text).strip())
+    if found is None:
+        raise CellWrong("date_format", "A day is written as 2026-02-14")
+    if found[5] is not None:
+        return instant(text).astimezone(CHINA).date()
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3]))
+    except ValueError:
+        raise CellWrong("date_format", "There is no such day") from None
+
+
 def _zone(offset: str) -> timezone:
     if offset in "Zz":
         return UTC
@@ -106,7 +119,9 @@ def _zone(offset: str) -> timezone:
     return timezone(-distance if offset[0] == "-" else distance)
 
 
-def _one_of(words: Mapping[str, str]) -> Read:
+def one_of(words: Mapping[str, str]) -> Read:
+    """Return a reader of one of these words."""
+
     def read(text: str) -> str:
         found = words.get(_word(text))
         if found is None:
@@ -120,15 +135,15 @@ def _word(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip().lower()
 
 
-document_type = _one_of(DOCUMENT_TYPES)
-health_code = _one_of(HEALTH_CODES)
+document_type = one_of(DOCUMENT_TYPES)
+health_code = one_of(HEALTH_CODES)
 
 
 def symptoms(text: str) -> list[str]:
     """Return symptoms, separated by 、 ; , | / or spaces."""
     if _word(text) in NO_SYMPTOM:
         return []
-    read = _one_of(SYMPTOMS)
+    read = one_of(SYMPTOMS)
     return list(dict.fromkeys(read(part) for part in _SEPARATORS.split(_word(text)) if part))
 
 

@@ -5,7 +5,7 @@ A row is a purchase. Its items stand beside each other: `item_name`, `item_quant
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from app.core.sheets import MAX_CELL, Record, RowError, SheetUnreadable
 from app.registrations import cells
 from app.registrations.cells import CellWrong, Read
 from app.registrations.vocabulary import COLUMNS, ITEM_COLUMNS, MOST_ITEMS
+
+Path = tuple[str | int, ...]
+"""Where in a body a value belongs."""
 
 IGNORED = "note"
 ANSWER = "answer:"
@@ -59,7 +62,7 @@ class Column:
     place: int
     header: str
     name: str
-    path: tuple[str | int, ...]
+    path: Path
     read: Read
 
     @property
@@ -68,20 +71,21 @@ class Column:
         return "".join(f"/{part}" for part in self.path)
 
 
-def _fold(header: str) -> str:
+def fold_header(header: str) -> str:
+    """Return a header as it is compared: without case, width, spaces, and what stands in brackets."""
     text = unicodedata.normalize("NFKC", header).lower()
     return re.sub(r"\(.*?\)|[\s*:]", "", text) if not text.startswith(ANSWER) else text.strip()
 
 
 def _names() -> Iterator[tuple[str, str]]:
     for name, others in COLUMNS.items():
-        yield from ((_fold(one), name) for one in (name, *others))
+        yield from ((fold_header(one), name) for one in (name, *others))
     for field, others in ITEM_COLUMNS.items():
         for number in range(1, MOST_ITEMS + 1):
             name = f"item{number}_{field}"
             if number == 1:
-                yield from ((one, name) for one in (f"item_{field}", *map(_fold, others)))
-            yield from ((one, name) for one in (name, *(f"{_fold(other)}{number}" for other in others)))
+                yield from ((one, name) for one in (f"item_{field}", *map(fold_header, others)))
+            yield from ((one, name) for one in (name, *(f"{fold_header(other)}{number}" for other in others)))
 
 
 NAMES: Mapping[str, str] = dict(_names())
@@ -90,14 +94,22 @@ NAMES: Mapping[str, str] = dict(_names())
 
 def name_of(header: str) -> str | None:
     """Return the name of the column under a header; `小票号/client_reference` says it twice."""
-    folded = _fold(header)
-    if folded.startswith(ANSWER):
-        return folded
-    found = {NAMES.get(part) for part in (folded, *folded.split("/"))} - {None}
+    folded = fold_header(header)
+    return folded if folded.startswith(ANSWER) else find_name(folded, NAMES)
+
+
+def find_name(folded: str, names: Mapping[str, str]) -> str | None:
+    """Return the name of the column that one of the names in a folded header has; none where they differ."""
+    found = {names.get(part) for part in (folded, *folded.split("/"))} - {None}
     return found.pop() if len(found) == 1 else None
 
 
-def _path_and_read(name: str) -> tuple[tuple[str | int, ...], Read]:
+def is_sample(record: Record) -> bool:
+    """Return whether a row is the template's sample."""
+    return record.cells[0].lstrip().lower().startswith(SAMPLE_BEGINS)
+
+
+def _path_and_read(name: str) -> tuple[Path, Read]:
     if name.startswith(ANSWER):
         return ("answers", name.removeprefix(ANSWER)), cells.answer
     if name in _ROW:
@@ -131,7 +143,12 @@ class Plan:
     """Header of each pointer, as the file has it."""
 
     def body_of(self, record: Record) -> Body | list[RowError]:
-        """Return the body that a row stands for, or what is wrong with its cells."""
+        """Return the body of the purchase that a row stands for, or what is wrong with its cells."""
+        content = self.content_of(record)
+        return content if isinstance(content, list) else _closed(content)
+
+    def content_of(self, record: Record) -> dict[str, Any] | list[RowError]:
+        """Return the values of a row, each at its path, or what is wrong with its cells."""
         if record.broken:
             return [RowError(record.line, "", "row_unreadable", "The line cannot be taken apart; look at its quotes")]
         row = record.cells
@@ -154,9 +171,9 @@ class Plan:
             for part in column.path[:-1]:
                 place = place.setdefault(part, {})
             place[column.path[-1]] = value
-        return errors or _closed(body)
+        return errors or body
 
-    def complaints(self, line: int, errors: Iterable[FieldError], items: Sequence[int]) -> list[RowError]:
+    def complaints(self, line: int, errors: Iterable[FieldError], items: Sequence[int] = ()) -> list[RowError]:
         """Return what is wrong with a body as complaints about cells; `items` are those of the `Body`."""
         return [RowError(line, self._header_of(error.pointer, items), error.code, error.detail) for error in errors]
 
@@ -176,13 +193,18 @@ _MEANT: tuple[tuple[str, ...], ...] = ((), ("number",), ("name",), ("line",))
 """Which cell is meant where the body's error is about a whole document, person, item or address."""
 
 
+def close_document(person: dict[str, Any]) -> None:
+    """Give the document of a row's person its type, where the row does not say it."""
+    document = person.get("document")
+    if document is not None and "number" not in document:
+        del person["document"]  # a type that stands in every row says nothing
+    elif document is not None:
+        document.setdefault("type", "resident_id")
+
+
 def _closed(body: dict[str, Any]) -> Body:
     for person in ("buyer", "patient"):
-        document = body.get(person, {}).get("document")
-        if document is not None and "number" not in document:
-            del body[person]["document"]  # a type that stands in every row says nothing
-        elif document is not None:
-            document.setdefault("type", "resident_id")
+        close_document(body.get(person, {}))
     items = body.get("items", {})
     numbers = [number for number in sorted(items) if items[number].keys() - {"quantity"}]
     body["items"] = [items[number] for number in numbers]
@@ -196,6 +218,33 @@ def plan_of(header: Sequence[str], ignored: str) -> Plan:
     Raises:
         SheetUnreadable: a header is not known or there twice, or one is lacking without which no row could be kept.
     """
+    needed = {
+        "购药时间/purchased_at": {"purchased_at"},
+        "姓名/name, 证件号码/document_number, 电话/phone": {"name", "document_number", "phone"},
+        "药品名称/item_name, 条形码/item_gtin, 批准文号/item_approval_number, 追溯码/item_trace_codes": {
+            f"item{number}_{field}"
+            for number in range(1, MOST_ITEMS + 1)
+            for field in ITEM_COLUMNS
+            if field not in ("quantity", "batch")
+        },
+    }
+    return plan_with(header, ignored, needed, name_of, _path_and_read)
+
+
+def plan_with(
+    header: Sequence[str],
+    ignored: str,
+    needed: Mapping[str, Collection[str]],
+    name_of: Callable[[str], str | None],
+    path_and_read: Callable[[str], tuple[Path, Read]],
+) -> Plan:
+    """Return how the rows below a header are read, of any kind of table.
+
+    `needed` has, by the words for them, columns of which one at least must be there.
+
+    Raises:
+        SheetUnreadable: a header is not known or there twice, or one that is needed is lacking.
+    """
     columns: list[Column] = []
     for place, text in enumerate(header):
         if not text.strip() or text.strip() == ignored:
@@ -207,23 +256,13 @@ def plan_of(header: Sequence[str], ignored: str) -> Plan:
             )
         if name == IGNORED:
             continue
-        path, read = _path_and_read(name)
+        path, read = path_and_read(name)
         if any(column.name == name for column in columns):
             raise SheetUnreadable(f"Column {place + 1} says the same as one before it ({name})")
         columns.append(Column(place, text.strip()[:100], name, path, read))
     names = {column.name for column in columns}
-    needed = {
-        "购药时间/purchased_at": {"purchased_at"},
-        "姓名/name, 证件号码/document_number, 电话/phone": {"name", "document_number", "phone"},
-        "药品名称/item_name, 条形码/item_gtin, 批准文号/item_approval_number, 追溯码/item_trace_codes": {
-            f"item{number}_{field}"
-            for number in range(1, MOST_ITEMS + 1)
-            for field in ITEM_COLUMNS
-            if field not in ("quantity", "batch")
-        },
-    }
     for words, any_of in needed.items():
-        if not names & any_of:
+        if names.isdisjoint(any_of):
             raise SheetUnreadable(
                 f"The header lacks {words}" if len(any_of) == 1 else f"The header lacks one of {words}"
             )

@@ -9,17 +9,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.rules import Actor
-from app.core.database import trouble
-from app.core.errors import AppError, FieldError, InternalError
-from app.core.log import logger
+from app.core.errors import AppError, FieldError
 from app.core.sealing import HashKind, Keyring
 from app.core.sheets import Record, RowError
 from app.core.validation import refusal
 from app.imports.importers import Verdict
 from app.imports.refusals import ERRORS_COLUMN
+from app.imports.rows import record_together
 from app.pharmacies.models import Pharmacy
 from app.pharmacies.rules import fold_code
-from app.registrations.columns import SAMPLE_BEGINS, Body, Plan, plan_of
+from app.registrations.columns import Body, Plan, is_sample, plan_of
 from app.registrations.drafts import Submission
 from app.registrations.schemas import RegistrationIn
 from app.registrations.service import (
@@ -38,6 +37,7 @@ class RegistrationImporter:
     """Takes files of purchases, one to a row."""
 
     kind = "registrations"
+    in_order = False
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -48,8 +48,7 @@ class RegistrationImporter:
 
     def explain(self, error: RowError) -> str:
         """Return a complaint in a sentence: in Chinese where there is one, with the code."""
-        told = COMPLAINTS.get(error.code, error.detail)
-        return f"{error.column}: {told} ({error.code})" if error.column else f"{told} ({error.code})"
+        return sentence(error, COMPLAINTS)
 
     async def record(
         self, session: AsyncSession, plan: Plan, records: Sequence[Record], *, actor: Actor, now: datetime
@@ -58,16 +57,18 @@ class RegistrationImporter:
         licences = await _licences(session, actor) if "/licence_number" in plan.headers else {}
         read = [self._read(plan, record, licences) for record in records]
         good = [(at, row, body) for at, one in enumerate(read) if isinstance(one, tuple) for row, body in [one]]
-        outcomes = await _record_together(
-            session, [Submission(actor, row) for _, row, _ in good], now=now, keyring=self._keyring
-        )
+
+        async def record(some: Sequence[Submission]) -> list[Outcome]:
+            return await record_registrations(session, some, now=now, keyring=self._keyring)
+
+        outcomes = await record_together(session, [Submission(actor, row) for _, row, _ in good], record)
         verdicts = [one if isinstance(one, Verdict) else Verdict("invalid") for one in read]
         for (at, _, body), outcome in zip(good, outcomes, strict=True):
             verdicts[at] = _verdict(plan, records[at].line, body, outcome)
         return verdicts
 
     def _read(self, plan: Plan, record: Record, licences: Mapping[str, UUID]) -> tuple[RegistrationIn, Body] | Verdict:
-        if record.cells[0].lstrip().lower().startswith(SAMPLE_BEGINS):
+        if is_sample(record):
             return Verdict("skipped")
         body = plan.body_of(record)
         if not isinstance(body, Body):
@@ -98,27 +99,10 @@ class RegistrationImporter:
         )
 
 
-async def _record_together(
-    session: AsyncSession, submissions: Sequence[Submission], *, now: datetime, keyring: Keyring
-) -> list[Outcome]:
-    """Record purchases inside the caller's transaction; a row that makes it fail does not take the others along."""
-    if not submissions:
-        return []
-    try:
-        async with session.begin_nested():
-            return await record_registrations(session, submissions, now=now, keyring=keyring)
-    except Exception as error:
-        if trouble(error) is not None:
-            raise
-        if len(submissions) == 1:
-            logger("imports").error("purchase failed", exc_info=error)
-            return [InternalError()]
-    middle = len(submissions) // 2
-    return [
-        outcome
-        for half in (submissions[:middle], submissions[middle:])
-        for outcome in await _record_together(session, half, now=now, keyring=keyring)
-    ]
+def sentence(error: RowError, complaints: Mapping[str, str]) -> str:
+    """Return a complaint as whoever corrects the row reads it; `complaints` has the Chinese for its code."""
+    told = complaints.get(error.code, error.detail)
+    return f"{error.column}: {told} ({error.code})" if error.column else f"{told} ({error.code})"
 
 
 async def _licences(session: AsyncSession, actor: Actor) -> dict[str, UUID]:

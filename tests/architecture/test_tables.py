@@ -79,7 +79,7 @@ async def differences(url: str) -> None:
 
 
 async def things_in(url: str) -> set[str]:
-    """Return the names of all tables, and of functions and triggers, that a migration could leave behind."""
+    """Return the names of all tables and columns, functions and triggers that a migration could leave behind."""
     engine = create_async_engine(async_url(url), poolclass=NullPool)
     async with engine.connect() as connection:
         names = await connection.exec_driver_sql(
@@ -87,6 +87,9 @@ async def things_in(url: str) -> set[str]:
             " UNION ALL SELECT 'function ' || p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'public'::regnamespace"
             " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')"
             " UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE NOT tgisinternal"
+            " UNION ALL SELECT 'column ' || c.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+            " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'alembic_version'"
+            " AND a.attnum > 0 AND NOT a.attisdropped"
         )
         found = {str(name) for (name,) in names}
     await engine.dispose()

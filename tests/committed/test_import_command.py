@@ -93,10 +93,28 @@ class TestAFileOfPurchases:
     async def test_needs_a_pharmacy_that_exists(self, shell: Shell, tmp_path: Path) -> None:
         file = a_file(tmp_path, as_csv([HEADER, a_row(1)]))
         assert (await shell.run("registrations", file))[0] == 2
-        assert (await shell.run("cases", file, "--dry-run"))[0] == 2
+        assert (await shell.run("cases", file, "--pharmacy", shell.world.pharmacies[0]))[0] == 2
+        assert (await shell.run("pharmacies", file, "--dry-run"))[0] == 2
         status, said = await shell.run("registrations", file, "--pharmacy", "01890000-0000-7000-8000-000000000000")
         assert (status, "There is no such pharmacy" in said) == (1, True), said
         assert await shell.count("imports") == 0
+
+
+class TestACaseList:
+    async def test_is_judged_as_by_the_api_and_what_was_refused_is_written_out(
+        self, shell: Shell, tmp_path: Path
+    ) -> None:
+        header = ["报告单位", "病例编号", "病种", "病例分类", "行政区划", "姓名", "确诊时间"]
+        whole = ["440304-CDC", "SYN-001", "新冠肺炎", "确诊病例", "440304005", "王小样", NOW]
+        rows = [whole, ["440304-CDC", "SYN-002", "新冠肺炎", "确诊病例", "440304005", "李小样", ""]]
+        file, out = a_file(tmp_path, as_csv([header, *rows]).decode().encode("gb18030")), tmp_path / "refused.csv"
+        status, said = await shell.run("cases", file, "--errors", out, "--dry-run")
+        assert (status, await shell.count("cases")) == (1, 0), said
+        status, said = await shell.run("cases", file, "--errors", out)
+        assert "partial: 2 read, 1 created, 1 invalid" in said
+        assert "line 3, 确诊时间: A confirmed case has a confirmation time (confirmed_at_required)" in said
+        assert (status, await shell.count("cases"), await shell.count("jobs")) == (1, 1, 1)
+        assert "SYN-002" in out.read_text(encoding="utf-8")
 
 
 class TestOtherTables:

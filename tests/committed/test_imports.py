@@ -5,6 +5,8 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -12,9 +14,13 @@ from sqlalchemy import text
 
 from app.core.database import Database
 from app.core.http import Services
+from app.core.sealing import Keyring
 from app.core.settings import Settings
 from app.core.workbooks import XLSX
+from app.imports.importers import Importers, Verdict
+from app.imports.working import Work
 from app.main import create_app
+from app.registrations.imports import RegistrationImporter
 from tests.committed.import_worker import KEYRING
 from tests.conftest import SettableClock
 from tests.factories.world import build_world
@@ -121,6 +127,7 @@ class TestAWorkerThatIsKilled:
         became = {
             "created": rows - WRONG,
             "invalid": WRONG,
+            "updated": 0,
             "duplicate": 0,
             "conflict": 0,
             "not_required": 0,
@@ -133,6 +140,34 @@ class TestAWorkerThatIsKilled:
         refused = (await office.http.get(f"/v1/imports/{import_id}/errors")).content
         if kind == "text/csv":
             assert refused.count(b"\r\n") == WRONG + 1
+
+
+class OneByOne(RegistrationImporter):
+    """Takes purchases as if each built on the one before, and notes how many chunks are under way at once."""
+
+    in_order = True
+
+    def __init__(self, keyring: Keyring) -> None:
+        super().__init__(keyring)
+        self.running = self.most = 0
+
+    async def record(self, *told: Any, **more: Any) -> list[Verdict]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            return await super().record(*told, **more)
+        finally:
+            self.running -= 1
+
+
+class TestRowsThatBuildOnEachOther:
+    async def test_are_taken_chunk_after_chunk(self, office: Office) -> None:
+        import_id = await office.upload(as_csv(a_file(3_000)))
+        importer = OneByOne(KEYRING)
+        work = Work(office.database, SettableClock(), KEYRING, Importers(importer), at_once=4)
+        assert await work.go_on(UUID(import_id))
+        assert importer.most == 1
+        assert (await office.finished(import_id))["result"] == "partial"
 
 
 class TestFilesAtOnce:

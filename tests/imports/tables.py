@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 
+from app.cases.imports import CaseImporter
 from app.core.database import Database
 from app.core.handlers import Registry
 from app.core.runner import Runner
@@ -56,18 +57,19 @@ def rows_of_xlsx(content: bytes) -> list[list[str]]:
 def import_worker(database: Database, keyring: Keyring, clock: SettableClock) -> Runner:
     """A worker that knows imports and nothing else; one chunk after the other, because a test has one connection."""
     registry = Registry()
-    jobs.register(registry, keyring=keyring, importers=Importers(RegistrationImporter(keyring)), at_once=1)
+    importers = Importers(RegistrationImporter(keyring), CaseImporter(keyring))
+    jobs.register(registry, keyring=keyring, importers=importers, at_once=1)
     return Runner(database, registry, clock=clock)
 
 
 class Desk:
     """A clerk with a key: hands files in, lets the worker work, and looks what became of them."""
 
-    def __init__(self, http: httpx.AsyncClient, worker: Runner) -> None:
-        self.http, self.worker = http, worker
+    def __init__(self, http: httpx.AsyncClient, worker: Runner, path: str = PATH) -> None:
+        self.http, self.worker, self.path = http, worker, path
 
     async def upload(self, content: bytes, kind: str = "text/csv", **query: Any) -> httpx.Response:
-        return await self.http.post(PATH, content=content, headers={"Content-Type": kind}, params=query)
+        return await self.http.post(self.path, content=content, headers={"Content-Type": kind}, params=query)
 
     async def bring(self, content: bytes, kind: str = "text/csv", **query: Any) -> dict[str, Any]:
         """Hand a file in and return the import when it is finished."""
