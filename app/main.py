@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from app import openapi
 from app.alerts import routes as alerts
 from app.auth.guards import account_of
+from app.capture import routes as capture
 from app.cases import routes as cases
 from app.catalogue import routes as catalogue
 from app.core import batches, health
@@ -53,6 +54,7 @@ ROUTERS = (
     matching.router,
     rewards.router,
     alerts.router,
+    capture.purchases,
     histories.router,
     reward_routes.router,
     audit_routes.router,

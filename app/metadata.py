@@ -32,6 +32,7 @@ CHAPTERS = (
     "matching.models",
     "rewards.models",
     "alerts.models",
+    "capture.models",
 )
 
 for chapter in CHAPTERS:

@@ -25,6 +25,7 @@ CHAPTERS = (
     "matching",
     "rewards",
     "alerts",
+    "capture",
     "histories",
     "reports",
 )
