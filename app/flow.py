@@ -7,7 +7,7 @@ step is harmless when repeated.
 
     registration committed,
     corrected or voided ────┐
-                            ├─▶ rematch ─▶ evaluate rewards ─▶ raise alerts ─▶ publish events ─▶ deliveries
+                            ├─▶ rematch ─▶ evaluate rewards ─▶ judge declared purchases ─▶ raise alerts ─▶ publish events
     case changed, ──────────┤          ▲
     match reviewed ─────────┘          │
     standing or roster changed ────────┘
@@ -28,6 +28,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.alerts.rules import AlertKind, Severity, severity_of_match
 from app.alerts.service import NewAlert, raise_alerts
+from app.capture.queries import cases_declared_at
+from app.capture.service import judge_purchases
 from app.cases.models import Case
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
@@ -65,28 +67,40 @@ class Flow:
         """
         ids = _ids(jobs, "registration_ids")
         changes = await rematch(session, registration_ids=ids, now=now, keyring=self.keyring)
-        await evaluate_cases(session, await cases_matched_with(session, ids), now=now)
-        alerts = [*await _clues(session, ids), *await _news_of(session, changes)]
-        await raise_alerts(session, alerts, now=now, keyring=self.keyring)
+        cases = await cases_matched_with(session, ids)
+        await evaluate_cases(session, cases, now=now)
+        net = await judge_purchases(session, cases, now=now)
+        alerts = [*await _clues(session, ids), *await _news_of(session, changes), *net.raised]
+        await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
         """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them."""
         ids = _ids(jobs, "case_ids")
         changes = await rematch(session, case_ids=ids, now=now, keyring=self.keyring)
         await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
-        await raise_alerts(session, await _news_of(session, changes), now=now, keyring=self.keyring)
+        net = await judge_purchases(session, ids, now=now)
+        alerts = [*await _news_of(session, changes), *net.raised]
+        await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_reviews(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
         """Follow what reviewers said of two people, in all their matches."""
         reviews = [UUID(job.payload["review_id"]) for job in jobs]
         registrations, changes = await follow_reviews(session, reviews, now=now, keyring=self.keyring)
-        await evaluate_cases(session, await cases_matched_with(session, registrations), now=now)
-        await raise_alerts(session, await _news_of(session, changes), now=now, keyring=self.keyring)
+        cases = await cases_matched_with(session, registrations)
+        await evaluate_cases(session, cases, now=now)
+        net = await judge_purchases(session, cases, now=now)
+        alerts = [*await _news_of(session, changes), *net.raised]
+        await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_pharmacies(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
-        """Follow a new standing or roster: the rewards of all cases that were matched there, as far as none is granted."""
+        """Follow a new standing or roster: the rewards of all cases that were matched there, as far as none is granted.
+
+        And what was told of purchases there: a pharmacy that was closed had nothing to register.
+        """
         pharmacies = [UUID(job.payload["pharmacy_id"]) for job in jobs]
         await evaluate_cases(session, await cases_matched_at(session, pharmacies), now=now)
+        net = await judge_purchases(session, await cases_declared_at(session, pharmacies), now=now)
+        await raise_alerts(session, net.raised, ended=net.ended, now=now, keyring=self.keyring)
 
 
 def _ids(jobs: Iterable[Job], name: str) -> list[UUID]:

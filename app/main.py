@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from app import openapi
 from app.alerts import routes as alerts
 from app.auth.guards import account_of
+from app.capture import routes as capture
 from app.cases import import_routes as case_imports
 from app.cases import routes as cases
 from app.cases.imports import CaseImporter
@@ -58,6 +59,7 @@ ROUTERS = (
     matching.router,
     rewards.router,
     alerts.router,
+    capture.purchases,
     histories.router,
     reward_routes.router,
     audit_routes.router,

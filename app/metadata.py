@@ -33,6 +33,7 @@ CHAPTERS = (
     "matching.models",
     "rewards.models",
     "alerts.models",
+    "capture.models",
 )
 
 for chapter in CHAPTERS:

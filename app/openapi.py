@@ -63,6 +63,7 @@ PARAMETERS = {
     "pharmacy_id": "Id of a pharmacy",
     "purchased_from": "Only purchases at this instant or later",
     "received_from": "Only what was received at this instant or later",
+    "purchase_id": "Id of a declared purchase",
     "registration": "Only what concerns this registration (its id)",
     "registration_id": "Id of a registration",
     "severity": "Only alerts of this severity",

@@ -14,6 +14,8 @@ class AlertKind(StrEnum):
     CASE_MATCHED = "case.matched"
     CLUE_REPORTED = "clue.reported"
     MATCH_WITHDRAWN = "match.withdrawn"
+    PURCHASE_MISSED = "purchase.missed"
+    PHARMACY_SILENT = "pharmacy.silent"
 
 
 class Severity(StrEnum):
@@ -51,6 +53,14 @@ EVENTS: Mapping[AlertKind, EventKind] = {
         "match.withdrawn",
         "A match that was told of before no longer holds: the case was discarded or the facts changed.",
     ),
+    AlertKind.PURCHASE_MISSED: declare(
+        "purchase.missed",
+        "A case told of a purchase that had to be registered and was not; told again, `closed`, when that no longer holds.",
+    ),
+    AlertKind.PHARMACY_SILENT: declare(
+        "pharmacy.silent",
+        "A pharmacy that usually reports has stopped; told again, `closed`, when it has ended.",
+    ),
 }
 """The event by which subscribers learn of an alert of each kind."""
 
@@ -67,6 +77,12 @@ def severity_of_match(classification: Classification, *, counts: bool) -> Severi
     if not counts:
         return Severity.INFO
     return Severity.CRITICAL if classification is Classification.CONFIRMED else Severity.WARNING
+
+
+def severity_of_miss(classification: Classification) -> Severity:
+    """Return how urgent a miss is: of a case that is confirmed or probable, somebody must go to the pharmacy today."""
+    sure = classification in (Classification.CONFIRMED, Classification.PROBABLE)
+    return Severity.WARNING if sure else Severity.INFO
 
 
 def deadline_after(severity: Severity) -> timedelta:

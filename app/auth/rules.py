@@ -42,6 +42,7 @@ class Permission(StrEnum):
     READ_SALES = "sales.read"
     RECORD_CASES = "cases.record"
     READ_CASES = "cases.read"
+    DECLARE_PURCHASES = "purchases.declare"
     READ_MATCHES = "matches.read"
     REVIEW_MATCHES = "matches.review"
     SEARCH_BUYERS = "buyers.search"
@@ -83,6 +84,7 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.READ_SALES: frozenset({_P, _E, _O}),
     Permission.RECORD_CASES: frozenset({_H}),
     Permission.READ_CASES: frozenset({_H, _E}),
+    Permission.DECLARE_PURCHASES: frozenset({_H, _E}),
     Permission.READ_MATCHES: frozenset({_E}),
     Permission.REVIEW_MATCHES: frozenset({_E}),
     Permission.SEARCH_BUYERS: frozenset({_E}),

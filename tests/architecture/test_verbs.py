@@ -13,17 +13,15 @@ EXEMPT = {
     "registrations.record_registrations": "each submission says who sent it; one entry per key and pharmacy",
     "matching.rematch": "follows from facts that were recorded with their actors; a match keeps its rule and its evidence",
     "matching.follow_reviews": "follows from a review that was recorded with its actor",
+    "capture.judge_purchases": "follows from facts that were recorded with their actors; an alert keeps what it led to",
     "alerts.raise_alerts": "follows from facts that were recorded with their actors; an alert keeps every step",
     "rewards.evaluate_cases": "the service's own act: `changes.py` writes the entries in the name of the system",
 }
 """Verbs without an actor, and why."""
 
 NOT_AUDITED = {
-    "audit.record",
-    "people.ensure_people",
-    "matching.rematch",
-    "matching.follow_reviews",
-    "alerts.raise_alerts",
+    *("audit.record", "people.ensure_people", "matching.rematch", "matching.follow_reviews", "alerts.raise_alerts"),
+    "capture.judge_purchases",
 }
 TRAIL = {"audit.record", "audit.record_all"}
 WRITES = {"insert", "update", "delete", "session.add", "session.add_all", "session.delete"}

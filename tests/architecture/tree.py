@@ -26,6 +26,7 @@ CHAPTERS = (
     "matching",
     "rewards",
     "alerts",
+    "capture",
     "histories",
     "reports",
 )
