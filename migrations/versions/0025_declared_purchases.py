@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0025_declared_purchases"
-down_revision = "0018_tills"
+down_revision = "0023_case_lists"
 branch_labels = None
 depends_on = None
 
