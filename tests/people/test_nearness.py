@@ -68,7 +68,7 @@ class TestNeighbours:
     @given(RESIDENTS, st.data())
     def test_are_two_residents_where_one_showed_15_digits(self, number: str, data: st.DataObject) -> None:
         slipped = data.draw(st.sampled_from(sorted(slips(old_form(number), "0123456789") - {old_form(number)})))
-        assume(not isinstance(prepare(_resident(slipped), TODAY), list))
+        assume(slipped[0] != "9" and not isinstance(prepare(_resident(slipped), TODAY), list))
         whole, old = shown(DocumentType.RESIDENT_ID, number), shown(DocumentType.RESIDENT_ID, slipped)
         assert old.identity.document_number == lengthen(slipped)
         assert are_neighbours(whole.identity, old.identity)
