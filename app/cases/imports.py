@@ -18,7 +18,7 @@ from app.core.sheets import Lines, Row, RowError, read_sheet
 from app.core.validation import refusal
 
 REQUIRED = ("authority", "case_number", "disease", "classification", "division")
-PERSON = ("name", "document_type", "document_number", "phone")
+PERSON = ("name", "document_type", "document_number", "phone", "birth_date")
 OPTIONAL = (*PERSON, "onset_on", "confirmed_at")
 """Columns of the table; each may go by its Chinese name."""
 
@@ -32,6 +32,7 @@ HEADERS = {
     "证件类型": "document_type",
     "证件号码": "document_number",
     "电话": "phone",
+    "出生日期": "birth_date",
     "发病日期": "onset_on",
     "确诊时间": "confirmed_at",
 }
@@ -80,7 +81,7 @@ async def import_cases(
 def _body(row: Row) -> dict[str, Any]:
     body: dict[str, Any] = {name: row[name] for name in REQUIRED}
     body |= {name: row[name] or None for name in ("onset_on", "confirmed_at")}
-    person: dict[str, Any] = {name: row[name] or None for name in ("name", "phone")}
+    person: dict[str, Any] = {name: row[name] or None for name in ("name", "phone", "birth_date")}
     if row["document_number"]:
         person["document"] = {"type": row["document_type"] or "resident_id", "number": row["document_number"]}
     return {**body, "person": person}
