@@ -76,7 +76,10 @@ class Flow:
 
     async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
         """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them."""
-        ids = _ids(jobs, "case_ids")
+        await self.follow_cases(session, _ids(jobs, "case_ids"), now=now)
+
+    async def follow_cases(self, session: AsyncSession, ids: Collection[UUID], *, now: datetime) -> None:
+        """Bring everything that follows from these cases into line, whether or not anything has changed in them."""
         changes = await rematch(session, case_ids=ids, now=now, keyring=self.keyring)
         await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
         net = await judge_purchases(session, ids, now=now)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -99,13 +100,14 @@ async def hold_match(session: AsyncSession, match_id: UUID, *, scope: str | None
 
 async def people_of(session: AsyncSession, match: Match) -> list[UUID]:
     """Return everybody who stands in the registration and in the case of a match."""
-    row = (
-        await session.execute(
-            select(Registration.buyer_id, Registration.patient_id, Case.person_id).where(
-                Registration.id == match.registration_id, Case.id == match.case_id
-            )
-        )
-    ).one()
+    query = (
+        select(Registration.buyer_id, Registration.patient_id, Case.person_id)
+        .select_from(Match)
+        .join(Registration, Registration.id == Match.registration_id)
+        .join(Case, Case.id == Match.case_id)
+        .where(Match.id == match.id)
+    )
+    row = (await session.execute(query)).one()
     return [one for one in row if one is not None]
 
 
@@ -226,6 +228,17 @@ async def get_match(session: AsyncSession, match_id: UUID, *, scope: str | None)
     if row is None:
         raise NotFound
     return (await _show(session, [row]))[0]
+
+
+async def count_changed(session: AsyncSession, case_ids: Collection[UUID], at: datetime) -> dict[str, int]:
+    """Return how many matches of these cases were written at that very time, by status."""
+    connection = await driver(session)
+    rows = await connection.fetch(
+        "SELECT status, count(*) FROM matches WHERE case_id = ANY($1::uuid[]) AND changed_at = $2 GROUP BY status",
+        list(case_ids),
+        at,
+    )
+    return {row["status"]: row["count"] for row in rows}
 
 
 async def cases_with_matches(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:

@@ -141,7 +141,8 @@ async def check_index_key(session: AsyncSession, keyring: Keyring) -> None:
 async def open_people(session: AsyncSession, ids: Collection[UUID], keyring: Keyring) -> dict[UUID, Identity]:
     """Return these presentations in plain text; ids that do not exist are left out.
 
-    Whoever calls this shows an identity to somebody or sends it somewhere, and writes down to whom and why.
+    Whoever calls this shows an identity to somebody or sends it somewhere, and writes down to whom and why. Matching compares identities
+    and tells nobody: that is no reveal.
 
     Raises:
         KeyUnknown, SealBroken: a row cannot be opened.

@@ -7,20 +7,37 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database import copy_in, copy_unless_taken
+from app.core.database import copy_in, copy_unless_taken, driver
 from app.core.errors import TryAgain
 from app.core.ids import new_id
 from app.core.sealing import HashKind, Keyring
 from app.people.models import SEALED_COLUMN
 from app.people.nearness import near_marks
-from app.people.queries import TABLE, find_presentations
-from app.people.rules import INVENTED, Presentation, encode
+from app.people.queries import TABLE, find_presentations, open_people
+from app.people.rules import INVENTED, Presentation, encode, present
 
 _COLUMNS = (
     *("id", "key_id", "presentation_hash", "document_hash", "phone_hash", "name_hash", "name_birth_hash"),
     *("document_type", SEALED_COLUMN, "created_at"),
 )
 _MARK_COLUMNS = ("hash", "person_id")
+
+_NEXT = """
+    SELECT id, name_hash IS NOT NULL AND name_birth_hash IS NULL
+               AND NOT EXISTS (SELECT FROM document_marks WHERE person_id = people.id) AS lacks
+    FROM people WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
+"""
+
+_GIVE_BIRTH_MARK = """
+    UPDATE people SET name_birth_hash = row.hash FROM unnest($1::uuid[], $2::bytea[]) AS row (id, hash)
+    WHERE people.id = row.id
+"""
+
+_GIVE_DOCUMENT_MARK = """
+    INSERT INTO document_marks (hash, person_id)
+    SELECT mark.hash, mark.person_id FROM unnest($1::bytea[], $2::uuid[]) AS mark (hash, person_id)
+    ON CONFLICT DO NOTHING
+"""
 
 # What is missing is inserted; if somebody else has inserted some of it in between, that is found in the next round. Each round
 # waits for one of the others to commit, so there are as many as there are transactions that bring the same people at once.
@@ -69,6 +86,29 @@ async def ensure_people(
         if not missing:
             return [ids[value] for value in hashes]
     raise TryAgain
+
+
+async def complete_marks(
+    session: AsyncSession, *, after: UUID | None, limit: int, keyring: Keyring
+) -> tuple[UUID | None, int]:
+    """Give the next people, in order of their ids, the marks that they lack because they were kept before there were such.
+
+    Returns:
+        The last id that was looked at, None at the end, and how many people were given marks. What is sealed stays as it is.
+    """
+    connection = await driver(session)
+    rows = await connection.fetch(_NEXT, after, limit)
+    # Whose marks are not kept at all has no name hash, either.
+    lacking = [row["id"] for row in rows if row["lacks"]]
+    people = {one: present(identity) for one, identity in (await open_people(session, lacking, keyring)).items()}
+    births = [(one, keyring.hash(HashKind.NAME_BIRTH, text)) for one, p in people.items() if (text := p.name_and_birth)]
+    marks = [(keyring.hash(kind, text), one) for one, p in people.items() for kind, text in near_marks(p)]
+    if births:
+        await connection.execute(_GIVE_BIRTH_MARK, *(list(column) for column in zip(*births, strict=True)))
+    if marks:
+        await connection.execute(_GIVE_DOCUMENT_MARK, *(list(column) for column in zip(*marks, strict=True)))
+    given = {one for one, _ in births} | {one for _, one in marks}
+    return (rows[-1]["id"] if rows else None), len(given)
 
 
 async def _insert(

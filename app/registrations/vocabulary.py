@@ -110,6 +110,8 @@ COMPLAINTS: Mapping[str, str] = {
     "answer_not_offered": "不是该问题的可选项",
     "answer_out_of_range": "数字超出该问题的范围",
     "answer_type_wrong": "回答与问题类型不符",
+    "birth_date_contradicts_document": "与证件号码中的出生日期不符",
+    "birth_date_invalid": "出生日期有误",
     "cell_must_be_text": "长数字已被表格软件改写,请将单元格设为文本格式后重新输入",
     "cell_too_long": "内容过长",
     "client_reference_conflict": "此小票号已用于另一笔登记",
