@@ -32,11 +32,12 @@ from app.alerts.service import NewAlert, raise_alerts
 from app.capture.queries import cases_declared_at
 from app.capture.service import judge_purchases
 from app.cases.models import Case
+from app.cases.queries import classified_since
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
 from app.core.sealing import Keyring
-from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches
-from app.matching.rules import MatchRole
+from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches, find_stored
+from app.matching.rules import COUNTING, MatchRole
 from app.matching.service import REVIEWED as MATCHES_REVIEWED
 from app.matching.service import Change, follow_reviews, rematch
 from app.pharmacies.models import CHANGED as PHARMACIES_CHANGED
@@ -75,15 +76,19 @@ class Flow:
         await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
-        """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them."""
+        """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them.
+
+        So does what is told: a match with a suspected case that is confirmed now is more urgent news than it was.
+        """
         await self.follow_cases(session, _ids(jobs, "case_ids"), now=now)
 
-    async def follow_cases(self, session: AsyncSession, ids: Collection[UUID], *, now: datetime) -> None:
+    async def follow_cases(self, session: AsyncSession, ids: Sequence[UUID], *, now: datetime) -> None:
         """Bring everything that follows from these cases into line, whether or not anything has changed in them."""
         changes = await rematch(session, case_ids=ids, now=now, keyring=self.keyring)
         await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
         net = await judge_purchases(session, ids, now=now)
-        alerts = [*await _news_of(session, changes), *net.raised]
+        standing = await _reclassified(session, ids, changes)
+        alerts = [*await _news_of(session, [*changes, *standing]), *net.raised]
         await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_reviews(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
@@ -148,8 +153,23 @@ async def _clues(session: AsyncSession, ids: Collection[UUID]) -> list[NewAlert]
     ]
 
 
+async def _reclassified(session: AsyncSession, case_ids: Sequence[UUID], changes: Sequence[Change]) -> list[Change]:
+    """Return the matches that go on counting, of cases that were classified otherwise before: whoever knows of them is told.
+
+    Also where that was told before: the alert's key, which names the turn of the classification, makes it harmless.
+    """
+    anew = [case_id for case_id, since in (await classified_since(session, case_ids)).items() if since > 1]
+    stored = await find_stored(session, case_ids=anew) if anew else {}
+    changed = {change.match_id for change in changes}
+    return [
+        Change(match.id, *key, match.strength, match.status, match.turn, match.division)
+        for key, match in stored.items()
+        if match.status in COUNTING and match.id not in changed
+    ]
+
+
 async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[NewAlert]:
-    """Return an alert for each match that began to count or was withdrawn."""
+    """Return an alert for each match that began to count, was withdrawn, or counts with a case of another classification."""
     if not changes:
         return []
     # The columns that are told, not whole rows: a list of a hundred thousand cases makes tens of thousands of matches.
@@ -170,14 +190,20 @@ async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[New
             )
         )
     }
-    return [_news(change, registrations[change.registration_id], cases[change.case_id]) for change in changes]
+    since = await classified_since(session, cases.keys())
+    return [
+        _news(change, registrations[change.registration_id], cases[change.case_id], since[change.case_id])
+        for change in changes
+    ]
 
 
-def _news(change: Change, registration: Row[*tuple[Any, ...]], case: Row[*tuple[Any, ...]]) -> NewAlert:
+def _news(change: Change, registration: Row[*tuple[Any, ...]], case: Row[*tuple[Any, ...]], since: int) -> NewAlert:
     kind = AlertKind.CASE_MATCHED if change.counts else AlertKind.MATCH_WITHDRAWN
     patient = registration.patient_id if change.role is MatchRole.PATIENT else None
+    # Each turn of the match is told once, and of one that counts each turn of the case's classification.
+    turns = f"{change.turn}:{since}" if change.counts else f"{change.turn}"
     return NewAlert(
-        key=f"{kind.value}:{change.match_id}:{change.turn}",
+        key=f"{kind.value}:{change.match_id}:{turns}",
         kind=kind,
         severity=severity_of_match(case.classification, counts=change.counts),
         division=change.division,

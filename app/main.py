@@ -61,6 +61,7 @@ ROUTERS = (
     alerts.router,
     capture.purchases,
     histories.router,
+    histories.case_router,
     reward_routes.router,
     audit_routes.router,
 )

@@ -65,6 +65,14 @@ class City:
         async with self.database.transaction() as session:
             assert (await session.execute(text("SELECT kind, last_error FROM jobs"))).all() == []
 
+    async def told(self) -> list[str]:
+        """What subscribers heard of the classification of matched cases, in the order in which they heard it."""
+        async with self.database.transaction() as session:
+            events = (
+                await session.scalars(select(Event).where(Event.kind == "case.matched").order_by(Event.sequence))
+            ).all()
+        return [f"{event.pseudonymous['classification']} {event.thin['severity']}" for event in events]
+
     async def alerts(self) -> list[Alert]:
         async with self.database.transaction() as session:
             return list((await session.scalars(select(Alert).order_by(Alert.key))).all())
@@ -130,7 +138,46 @@ class TestACase:
         await city.drain()
         [after] = await city.decisions()
         assert (after["id"], after["status"]) == (before["id"], "proposed")
-        assert [alert.kind.value for alert in await city.alerts()] == ["case.matched"]
+
+    async def test_is_told_again_when_it_is_classified_anew_and_not_when_it_is_repeated(
+        self, city: City, clock: SettableClock
+    ) -> None:
+        await city.buy()
+        case_id = await city.tell(classification="suspected", confirmed_at=None, onset_on=None)
+        await city.drain()
+        clock.moment = LATER
+        for _ in range(2):
+            await city.tell(onset_on=None)
+            await city.drain()
+        assert await city.told() == ["suspected warning", "confirmed critical"]
+        # More of the same case, or another time of confirmation, is no news of that kind.
+        await city.tell()
+        later = {"classification": "confirmed", "confirmed_at": "2026-02-17T21:10:00+08:00", "reason": "-"}
+        await city.authority.post(f"/v1/cases/{case_id}/classification", json=later)
+        await city.drain()
+        assert len(await city.told()) == 2
+        await city.authority.post(
+            f"/v1/cases/{case_id}/classification", json={"classification": "probable", "reason": "Laboratory error"}
+        )
+        await city.drain()
+        await city.authority.post(f"/v1/cases/{case_id}/classification", json=later)
+        await city.drain()
+        assert await city.told() == [
+            "suspected warning",
+            "confirmed critical",
+            "probable warning",
+            "confirmed critical",
+        ]
+
+    async def test_that_came_before_the_purchase_is_not_told_again(self, city: City, clock: SettableClock) -> None:
+        clock.moment = LATER
+        await city.tell(classification="suspected", confirmed_at=None, onset_on=None)
+        await city.tell(onset_on=None)
+        await city.buy()
+        await city.drain()
+        await city.tell()
+        await city.drain()
+        assert await city.told() == ["confirmed critical"]
 
     async def test_rewards_the_first_of_two_pharmacies(self, city: City, clock: SettableClock) -> None:
         await city.buy(0)

@@ -44,7 +44,8 @@ ALLOWED: Mapping[AlertState, frozenset[AlertState]] = {
 
 EVENTS: Mapping[AlertKind, EventKind] = {
     AlertKind.CASE_MATCHED: declare(
-        "case.matched", "A registration concerns a person on a case list: where and when the person was."
+        "case.matched",
+        "A registration concerns a person on a case list: where and when the person was. Again when the case is classified anew.",
     ),
     AlertKind.CLUE_REPORTED: declare(
         "clue.reported", "A buyer or patient had fever, or was in or in contact with an affected place: act today."

@@ -31,6 +31,16 @@ FOR NO KEY UPDATE OF c
 """
 
 
+# Another time of confirmation is an entry as well, and no other classification.
+_SINCE = """
+SELECT c.id, (
+    SELECT coalesce(max(h.number), 0) + 1 FROM case_classifications h
+    WHERE h.case_id = c.id AND h.classification <> c.classification
+) AS since
+FROM cases c WHERE c.id = ANY($1::uuid[])
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A case as it is stored, locked for the transaction."""
@@ -109,6 +119,13 @@ async def case_ids_after(session: AsyncSession, after: UUID | None, limit: int) 
     """Return the next ids, in order of receipt."""
     query = select(Case.id).order_by(Case.id).limit(limit)
     return (await session.scalars(query if after is None else query.where(Case.id > after))).all()
+
+
+async def classified_since(session: AsyncSession, case_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Return, for each of these cases, the number of the entry of its history since which it is classified as it is now."""
+    connection = await driver(session)
+    rows = await connection.fetch(_SINCE, list(case_ids))
+    return {row["id"]: row["since"] for row in rows}
 
 
 async def list_cases(

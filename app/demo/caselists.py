@@ -18,6 +18,8 @@ from app.demo.stage import DISEASE
 
 AUTHORITY = "440304-CDC"
 LIST_HOURS = (11, 18)
+LIST_MINUTE = 30
+"""Between the hours in which tills send: what had been sent before is matched by then, so it is known who is told of what."""
 PIECE_ROWS = 6
 MISTYPED, STALE, CONTRADICTED = 2, 2, 2
 """Cases at scale 1 whose row is mistyped at first, sent again as it once was, and sent with another onset."""
@@ -25,7 +27,10 @@ MISTYPED, STALE, CONTRADICTED = 2, 2, 2
 
 @dataclass(frozen=True, slots=True)
 class KnownCase:
-    """A case as the authority's list has it when the story ends."""
+    """A case as the authority's list has it when the story ends.
+
+    `listed` are the lists that classified it, from the first that told more than a name.
+    """
 
     number: str
     resident: int
@@ -37,6 +42,7 @@ class KnownCase:
     paper: Paper | None
     phone: str | None
     paid_before: bool
+    listed: tuple[tuple[datetime, str], ...]
 
 
 @dataclass(slots=True)
@@ -66,7 +72,7 @@ class CaseLists:
         self._city = city
         self._calendar = calendar
         self._hand = Hand(rng, 0.1)
-        times = [calendar.at(day, hour) for day in range(DAYS + 1) for hour in LIST_HOURS]
+        times = [calendar.at(day, hour, LIST_MINUTE) for day in range(DAYS + 1) for hour in LIST_HOURS]
         self._times = [time for time in times if time <= calendar.last_hour]
         self._files = self._open_files(illnesses)
         self._extra: dict[datetime, list[Row]] = {}
@@ -79,7 +85,7 @@ class CaseLists:
         for time in self._times:
             rows = list(self._rows(before, time))
             if rows:
-                hours.append(Hour(time, False, tuple(self._pieces(rows))))
+                hours.append(Hour(time, True, tuple(self._pieces(rows))))
             before = time
         for file in self._files:
             withdrawn_at = file.illness.withdrawn_at
@@ -112,6 +118,7 @@ class CaseLists:
                     illness.paper if row["person"]["document"] else None,
                     illness.phone if row["person"]["phone"] else None,
                     illness.paid_before,
+                    tuple((time, row["classification"]) for time, row in file.rows if _tells_more_than_a_name(row)),
                 )
             )
         return cases
@@ -225,6 +232,10 @@ class CaseLists:
 
     def _sample(self, files: list[_File], count: int, scale: float) -> list[_File]:
         return self._rng.sample(files, min(len(files), max(1, round(count * scale))))
+
+
+def _tells_more_than_a_name(row: Json) -> bool:
+    return row["person"]["document"] is not None or row["person"]["phone"] is not None
 
 
 def _is_checked(paper: Paper | None) -> bool:

@@ -146,7 +146,7 @@ class Hour:
     """One hour of the story.
 
     `quiet` says that all background work must have come to rest before the hour's actions: an official can only approve what
-    has been worked out, and a case is withdrawn after its match was told.
+    has been worked out, and a case is withdrawn or classified anew after its match was told.
     """
 
     at: datetime

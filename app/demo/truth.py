@@ -147,7 +147,11 @@ def tell_truth(facts: Facts, hours: Iterable[Hour]) -> Truth:
         flags,
         tuple(sorted(matches)),
         tuple(sorted(decisions, key=lambda decision: (decision.case_number, decision.pharmacy))),
-        {"case.matched": len(matches), "clue.reported": clues, "match.withdrawn": withdrawn},
+        {
+            "case.matched": sum(_times_told(case, slip) for _, case, slip in found),
+            "clue.reported": clues,
+            "match.withdrawn": withdrawn,
+        },
         facts.terms.amount * len(once_paid),
         facts.terms.amount * len(taken_back),
     )
@@ -212,6 +216,14 @@ def find_matches(facts: Facts, kept: list[Slip]) -> list[Found]:
             match = Match(case.number, slip.purchase.pharmacy, slip.reference, role, strength, status)
             found.append((match, case, slip))
     return found
+
+
+def _times_told(case: KnownCase, slip: Slip) -> int:
+    """Return how often a match is told of: when it is found, and whenever a later list classifies the case anew."""
+    found_at = max(slip.sent_at, case.listed[0][0])
+    known = [classification for time, classification in case.listed if time <= found_at]
+    later = [classification for time, classification in case.listed if time > found_at]
+    return 1 + sum(one != other for one, other in zip([known[-1], *later], later, strict=False))
 
 
 def _strength(case: KnownCase, shown: Shown) -> str | None:

@@ -4,18 +4,22 @@ from datetime import datetime
 from typing import Annotated, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Now, Transaction
 from app.core.pagination import Paging, instant, page_of
 from app.histories import service
-from app.histories.schemas import BuyerSearchIn, BuyersOut, HistoryPage, PurposeIn, RevealOut
+from app.histories.exposures import Place
+from app.histories.schemas import BuyerSearchIn, BuyersOut, ContactsPage, HistoryPage, PurposeIn, RevealOut
+from app.histories.service import MOST_MINUTES, Contacts
 
 router = APIRouter(prefix="/v1/buyers", tags=["buyers"])
+case_router = APIRouter(prefix="/v1/cases", tags=["cases"])
 
 Searcher = Annotated[Actor, Depends(requires(Permission.SEARCH_BUYERS))]
+Minutes = Annotated[int, Query(ge=1, le=MOST_MINUTES, description="How far apart two purchases may be, at most a day")]
 Revealer = Annotated[Actor, Depends(requires(Permission.REVEAL_BUYERS))]
 
 
@@ -53,6 +57,70 @@ async def read_buyer_history(
         history.purchases, paging, lambda row: (row.purchased_at, row.registration_id), request, response
     )
     return HistoryPage(id=history.buyer_id, items=list(items), next_cursor=cursor)
+
+
+@router.get("/{buyer_id}/co-exposures")
+async def find_co_exposures(
+    buyer_id: UUID,
+    session: Transaction,
+    actor: Searcher,
+    now: Now,
+    paging: Paging,
+    request: Request,
+    response: Response,
+    minutes: Minutes = 30,
+) -> ContactsPage:
+    """Show who else was registered at the same pharmacies within so many minutes before and after, without identities.
+
+    Any `buyer_id`, `patient_id` or `person_id` of the person leads here. Only what was registered in your division, by the tills'
+    times of purchase; voided registrations are left out. The look is written to the audit trail.
+    """
+    contacts = await service.find_co_exposures(
+        session, buyer_id, minutes, actor=actor, now=now, limit=paging.limit + 1, after=_place(paging)
+    )
+    return _page(contacts, minutes, paging, request, response)
+
+
+@case_router.get("/{case_id}/contacts")
+async def trace_contacts(
+    case_id: UUID,
+    session: Transaction,
+    actor: Searcher,
+    now: Now,
+    paging: Paging,
+    request: Request,
+    response: Response,
+    minutes: Minutes = 30,
+) -> ContactsPage:
+    """Show who else was registered near the purchases matched with a case: at the same pharmacy, within so many minutes.
+
+    Without identities. Matches that count lead to purchases, whatever the case's own division; only what was registered in yours is
+    shown, by the tills' times of purchase, and no voided registration. The look is written to the audit trail.
+    """
+    contacts = await service.trace_contacts(
+        session, case_id, minutes, actor=actor, now=now, limit=paging.limit + 1, after=_place(paging)
+    )
+    return _page(contacts, minutes, paging, request, response)
+
+
+def _place(paging: Paging) -> Place | None:
+    return cast("Place | None", paging.after_key(instant, UUID, instant, UUID))
+
+
+def _page(contacts: Contacts, minutes: int, paging: Paging, request: Request, response: Response) -> ContactsPage:
+    items, cursor = page_of(
+        contacts.found,
+        paging,
+        lambda row: (
+            row.exposure.purchased_at,
+            row.exposure.registration_id,
+            row.purchased_at,
+            row.registration_id,
+        ),
+        request,
+        response,
+    )
+    return ContactsPage(id=contacts.id, minutes=minutes, items=list(items), next_cursor=cursor)
 
 
 @router.post("/{buyer_id}/reveal")

@@ -110,6 +110,50 @@ class HistoryPage(Out):
     next_cursor: str | None
 
 
+class ExposureOut(Out):
+    """The purchase by or for the person whose contacts are traced; `roles` says as whom that person stands in it."""
+
+    registration_id: UUID
+    purchased_at: datetime
+    roles: list[MatchRole]
+
+
+class CoPresentOut(Out):
+    """Somebody else, without identity; `buyer_id` leads to a history and, for a purpose, to a reveal."""
+
+    buyer_id: UUID
+    roles: list[MatchRole]
+
+
+class ContactOut(Out):
+    """A registration of somebody else near one of the person's purchases, at the same pharmacy.
+
+    `seconds_after` is negative where it came first. A patient need not have been at the counter. Whoever stands beside the
+    person in the person's own registration is shown with it, at no distance.
+    """
+
+    registration_id: UUID
+    purchased_at: datetime
+    received_at: datetime
+    seconds_after: int
+    pharmacy: SiteOut
+    people: list[CoPresentOut]
+    flags: list[Flag]
+    exposure: ExposureOut
+
+
+class ContactsPage(Out):
+    """One page of contacts: in the order of the person's purchases, and within each in time order.
+
+    `id` is the case's, or the buyer's whichever presentation was asked for.
+    """
+
+    id: UUID
+    minutes: int
+    items: list[ContactOut]
+    next_cursor: str | None
+
+
 class PresentationOut(RevealedOut):
     """What was presented, and when for the first time."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,10 +12,10 @@ from app.auth.rules import Actor
 from app.core.clock import china_day
 from app.core.errors import InvalidRequest, NotFound
 from app.core.sealing import Keyring
-from app.histories import queries
+from app.histories import exposures, queries
 from app.histories.queries import Place, Sought
 from app.histories.rules import judge_purpose, read_search
-from app.histories.schemas import BuyerSearchIn, BuyersOut, PresentationOut, PurchaseOut, RevealOut
+from app.histories.schemas import BuyerSearchIn, BuyersOut, ContactOut, PresentationOut, PurchaseOut, RevealOut
 from app.people.queries import Buyer, buyers_of, open_people
 from app.people.rules import reveal
 
@@ -23,6 +23,8 @@ MOST_BUYERS = 100
 MOST_CANDIDATES = 10_000
 """Presentations that a search may look through. The commonest names have more in a large city."""
 MOST_REVEALED = 100
+MOST_MINUTES = 1_440
+"""The longest time within which two purchases may be called a contact."""
 
 
 class PurposeContainsIdentity(InvalidRequest):
@@ -43,6 +45,14 @@ class History:
 
     buyer_id: UUID
     purchases: Sequence[PurchaseOut]
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """The case or the buyer, and as many contacts as were asked for."""
+
+    id: UUID
+    found: Sequence[ContactOut]
 
 
 async def search_buyers(
@@ -103,6 +113,74 @@ async def read_history(
         division=actor.division,
     )
     return History(buyer.id, purchases)
+
+
+async def trace_contacts(
+    session: AsyncSession,
+    case_id: UUID,
+    minutes: int,
+    *,
+    actor: Actor,
+    now: datetime,
+    limit: int,
+    after: exposures.Place | None,
+) -> Contacts:
+    """Return who else was registered near the purchases that are matched with a case, within the actor's division.
+
+    Raises:
+        NotFound: the case neither is listed in the actor's division nor has a match there.
+    """
+    person_id = await exposures.find_listed_person(session, case_id, scope=actor.division)
+    if person_id is None:
+        raise NotFound
+    trace = await exposures.trace_case(session, case_id, person_id, scope=actor.division)
+    found = await exposures.find_contacts(
+        session, trace, timedelta(minutes=minutes), scope=actor.division, limit=limit, after=after
+    )
+    await audit.record(
+        session,
+        actor=actor,
+        now=now,
+        action="case.contacts_traced",
+        subject=("case", case_id),
+        division=actor.division,
+        detail={"minutes": minutes},
+    )
+    return Contacts(case_id, found)
+
+
+async def find_co_exposures(
+    session: AsyncSession,
+    person_id: UUID,
+    minutes: int,
+    *,
+    actor: Actor,
+    now: datetime,
+    limit: int,
+    after: exposures.Place | None,
+) -> Contacts:
+    """Return who else was registered near a person's purchases, as buyer and as patient, within the actor's division.
+
+    Raises:
+        NotFound: nothing in the actor's division concerns this person.
+    """
+    buyer = await _get_buyer(session, person_id)
+    if not await queries.find_presentations_in_sight(session, buyer, scope=actor.division, limit=1):
+        raise NotFound
+    trace = await exposures.trace_buyer(session, buyer, scope=actor.division)
+    found = await exposures.find_contacts(
+        session, trace, timedelta(minutes=minutes), scope=actor.division, limit=limit, after=after
+    )
+    await audit.record(
+        session,
+        actor=actor,
+        now=now,
+        action="buyer.co_exposures_found",
+        subject=("buyer", buyer.id),
+        division=actor.division,
+        detail={"minutes": minutes},
+    )
+    return Contacts(buyer.id, found)
 
 
 async def reveal_buyer(

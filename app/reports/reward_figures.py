@@ -154,7 +154,7 @@ _CRITERION_WORDS = {
     CriterionCode.RECORD_COMPLETE: "登记不完整 record_complete",
     CriterionCode.PHARMACY_IN_GOOD_STANDING: "药店资质异常 pharmacy_in_good_standing",
     CriterionCode.NOT_OWN_STAFF: "本店员工 not_own_staff",
-    CriterionCode.UNALTERED: "身份信息被修改 unaltered",
+    CriterionCode.UNALTERED: "登记被修改 unaltered",
     CriterionCode.FIRST_REPORTER: "非首报 first_reporter",
     CriterionCode.UNDER_CAP: "超出每月上限 under_cap",
 }

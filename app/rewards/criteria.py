@@ -77,8 +77,8 @@ class Facts:
     standing: str | None
     """Of the pharmacy, on the day of the purchase; None before it was enrolled."""
     buyer_on_roster: bool
-    identity_amended: bool
-    """The buyer's or patient's identity was corrected after the case was known."""
+    amended: bool
+    """The buyer's or patient's identity, or the time of purchase, was corrected after the case was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +228,10 @@ def _not_own_staff(facts: Facts, policy: Policy) -> Answer:
 
 
 def _unaltered(facts: Facts, policy: Policy) -> Answer:
-    if facts.identity_amended:
-        return False, "病例公布后登记的身份信息被修改。", "The identity was amended after the case was known."
-    return True, "病例公布后登记的身份信息未被修改。", "The identity was not amended after the case was known."
+    zh, en = "病例公布后登记的身份信息或购药时间", "amended after the case was known."
+    if facts.amended:
+        return False, f"{zh}被修改。", f"The identity or the time of purchase was {en}"
+    return True, f"{zh}未被修改。", f"Neither identity nor time of purchase was {en}"
 
 
 def _first_reporter(own_met: bool, policy: Policy, rival: Rival | None) -> Answer:

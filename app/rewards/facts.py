@@ -66,7 +66,7 @@ async def gather_facts(session: AsyncSession, case_ids: Collection[UUID]) -> lis
             Registration.purchased_at,
             Registration.received_at,
             func.coalesce(_first_flags(), Registration.flags).label("first_flags"),
-            _identity_amended().label("amended"),
+            _amended().label("amended"),
             _standing().label("standing"),
             _has_listed_drug().label("listed"),
             _buyer_is_staff().label("staff"),
@@ -98,7 +98,7 @@ async def gather_facts(session: AsyncSession, case_ids: Collection[UUID]) -> lis
             complete_at_first=Flag.INCOMPLETE not in row.first_flags,
             standing=row.standing,
             buyer_on_roster=row.staff,
-            identity_amended=row.amended,
+            amended=row.amended,
         )
         for row in rows
     ]
@@ -136,13 +136,27 @@ def _first_flags() -> ScalarSelect[list[str]]:
     )
 
 
-def _identity_amended() -> ColumnElement[bool]:
-    """Whether another buyer or patient was presented after the case was known here; taking it back does not heal it."""
+def _amended() -> ColumnElement[bool]:
+    """Whether another buyer, patient or time of purchase was told after the case was known here.
+
+    Taking it back does not heal it. The time counts because it decides whether the registration came on time.
+    """
+    following = aliased(RegistrationRevision)
+    time_afterwards = func.coalesce(
+        select(following.purchased_at)
+        .where(
+            following.registration_id == RegistrationRevision.registration_id,
+            following.revision == RegistrationRevision.revision + 1,
+        )
+        .correlate(RegistrationRevision)
+        .scalar_subquery(),
+        Registration.purchased_at,
+    )
     return (
         select(RegistrationRevision.revision)
         .where(
             RegistrationRevision.registration_id == Registration.id,
-            RegistrationRevision.identity_changed,
+            or_(RegistrationRevision.identity_changed, RegistrationRevision.purchased_at != time_afterwards),
             RegistrationRevision.replaced_at >= Case.received_at,
         )
         .correlate(Registration, Case)

@@ -64,7 +64,7 @@ class RewardDecision(Base):
     # Of the case; its month (in China) is the month whose cap this decision uses.
     confirmed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     approved_by: Mapped[UUID | None]
-    # Reversed because the case was withdrawn, not because the entry proved false: opens again with the case.
+    # Reversed because its match was withdrawn, not because the entry proved false: opens again with a match.
     withdrawn: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

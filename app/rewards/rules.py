@@ -249,6 +249,11 @@ def judge_all(
     return judged
 
 
+def is_live(facts: Facts) -> bool:
+    """Return whether a decision is called for at all: only where the persons are the same, not while that is a mere possibility."""
+    return facts.match_status in ("counted", "confirmed")
+
+
 def can(act: Act, status: DecisionStatus) -> bool:
     """Return whether an act is possible for a decision in this status."""
     return status in TRANSITIONS[act].sources

@@ -29,11 +29,15 @@ from app.rewards.rules import (
     conclude,
     contender,
     from_stored,
+    is_live,
     judge_all,
     month_of,
     places,
     policy_in_force,
 )
+
+_DISCARDED = "The case was withdrawn"
+_UNFOUNDED = "The match on which it rested was withdrawn: the registration no longer bears it out"
 
 
 class TransitionNotAllowed(AppError):
@@ -54,8 +58,8 @@ async def evaluate_cases(session: AsyncSession, case_ids: Collection[UUID], *, n
     """Compute the decisions about these cases anew, and the places in the months that they touch.
 
     Runs under one lock, so that two evaluations never both find the last place free. Doing it again changes nothing. Granted
-    rewards are left alone unless their case was withdrawn: then they are reversed, and what was paid is taken back in the
-    ledger. They open again if the case is confirmed after all.
+    rewards are left alone unless the match on which they rest was withdrawn: then they are reversed, and what was paid is taken
+    back in the ledger. They open again when there is a match with the confirmed case after all.
 
     Returns:
         The decisions that are new or whose status has changed.
@@ -75,7 +79,7 @@ async def evaluate_cases(session: AsyncSession, case_ids: Collection[UUID], *, n
     judged = {
         key: candidate
         for key, candidate in judge_all(facts, policies, standing).items()
-        if standing.get(key, DecisionStatus.PROPOSED) in OPEN and (key in rows or _is_live(candidate))
+        if standing.get(key, DecisionStatus.PROPOSED) in OPEN and (key in rows or is_live(candidate.facts))
     }
     asking = [one for candidate in judged.values() if (one := contender(candidate))]
     # The months in which a place may become free, and those in which one is asked for.
@@ -104,14 +108,17 @@ async def evaluate_cases(session: AsyncSession, case_ids: Collection[UUID], *, n
 
 
 def _withdraw(facts: Iterable[Facts], rows: Mapping[Key, dict[str, Any]], changes: Changes) -> None:
-    """Reverse what was granted for cases that are withdrawn."""
-    withdrawn = {fact.case_id for fact in facts if fact.classification == "discarded"}
+    """Reverse what was granted on a match that no longer holds, whichever side it was that withdrew it."""
+    by_ground = {(fact.case_id, fact.registration_id): fact for fact in facts}
     for (case_id, _), row in rows.items():
-        if case_id in withdrawn and row["status"] in HELD:
-            before = DecisionStatus(row["status"])
-            row.update(status=DecisionStatus.REVERSED, withdrawn=True, updated_at=changes.now)
-            changes.change(row)
-            changes.step(row, Act.WITHDRAW, before, "The case was withdrawn")
+        ground = by_ground.get((case_id, row["registration_id"]))
+        if row["status"] not in HELD or (ground is not None and is_live(ground)):
+            continue
+        discarded = ground is not None and ground.classification == "discarded"
+        before = DecisionStatus(row["status"])
+        row.update(status=DecisionStatus.REVERSED, withdrawn=True, updated_at=changes.now)
+        changes.change(row)
+        changes.step(row, Act.WITHDRAW, before, _DISCARDED if discarded else _UNFOUNDED)
 
 
 def _settle(
@@ -138,7 +145,7 @@ def _settle(
         }
         changes.new.append(new)
         changes.step(new, Act.EVALUATE, None)
-    elif row["status"] in OPEN or verdict.criteria[0].met:
+    elif row["status"] in OPEN or (verdict.criteria[0].met and is_live(facts)):
         _apply(row, verdict, values, changes)
 
 
@@ -173,11 +180,6 @@ def _said_of_place(row: Mapping[str, Any], policies: Mapping[int, Policy], place
 
 def _may_reopen(row: Mapping[str, Any]) -> bool:
     return row["status"] == DecisionStatus.REVERSED and bool(row["withdrawn"])
-
-
-def _is_live(candidate: Candidate) -> bool:
-    """Whether a decision is called for at all: only where the persons are the same, not while that is a mere possibility."""
-    return candidate.facts.match_status in ("counted", "confirmed")
 
 
 def _month(row: Mapping[str, Any]) -> Month:

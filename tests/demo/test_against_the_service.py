@@ -156,7 +156,7 @@ def reward_facts(story: Plan) -> list[RewardFacts]:
             if facts.stage.is_suspended(match.pharmacy, facts.calendar.day_of(slip.purchase.at))
             else "active",
             buyer_on_roster=slip.purchase.buyer.resident in facts.rosters.get(match.pharmacy, ()),
-            identity_amended=False,
+            amended=False,
         )
         for match, case, slip in find_matches(facts, kept)
     ]

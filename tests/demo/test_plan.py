@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import app.demo
+from app.demo.caselists import LIST_MINUTE
 from app.demo.casting import USUAL
 from app.demo.courses import COURSES
 from app.demo.rhythm import HOURS
@@ -49,7 +50,7 @@ class TestAPlan:
     def test_has_one_entry_for_each_hour_in_order(self) -> None:
         times = [hour.at for hour in told().hours]
         assert times == sorted(set(times))
-        assert all((at.minute, at.second, at.microsecond) == (0, 0, 0) for at in times)
+        assert all((at.second, at.microsecond) == (0, 0) and at.minute in (0, LIST_MINUTE) for at in times)
 
     def test_has_bodies_that_are_json(self) -> None:
         for action in actions_of(told()):
@@ -183,7 +184,7 @@ class TestTheTruth:
         story = told(seed)
         truth, rows = story.truth, len(list(registration_rows(story)))
         assert sum(truth.registrations.values()) == rows == len(story.facts.slips)
-        assert truth.alerts["case.matched"] == len(truth.matches) == len(set(truth.matches))
+        assert truth.alerts["case.matched"] > len(truth.matches) == len(set(truth.matches))
         assert truth.alerts["match.withdrawn"] == truth.matches_by("status")["withdrawn"]
         assert truth.flags["fever"] <= truth.alerts["clue.reported"] <= truth.flags["fever"] + truth.flags["exposure"]
         assert len(truth.decisions) == len({(match.case_number, match.pharmacy) for match in truth.matches})
@@ -262,7 +263,7 @@ class TestNothingHangsOnMinutes:
 
     def test_between_officials_and_the_work_they_wait_for(self, seed: int, scale: float, end: datetime) -> None:
         for hour in told(seed, scale, end).hours:
-            if any(isinstance(action, ReviewReward | Reclassify) for action in hour.actions):
+            if any(isinstance(action, ReviewReward | Reclassify | UploadCases) for action in hour.actions):
                 assert hour.quiet
             if any(isinstance(action, SetRegime | SetStanding | SetRoster) for action in hour.actions):
                 assert not any(isinstance(action, SendRegistrations) for action in hour.actions)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.core.database import Database
 from app.core.sealing import Keyring
@@ -84,6 +85,24 @@ class TestACorrection:
         assert ((await city.decision())["status"], await unmet(city)) == ("proposed", [])
         assert await city.alerts() == ["case.matched", "clue.reported"]
 
+    async def test_of_the_time_after_the_case_is_known_costs_the_reward(self, city: City) -> None:
+        """Three days late, and made to look in time once it is worth something."""
+        one = await register(city, purchased_at="2026-02-12T09:41:07+08:00")
+        await city.confirm()
+        assert (await unmet(city))[0] == "registered_on_time"
+        await correct(city, one, purchased_at="2026-02-15T09:41:07+08:00")
+        assert await matches(city) == ["counted"]
+        assert ((await city.decision())["status"], (await unmet(city))[0]) == ("not_eligible", "unaltered")
+        await correct(city, one, temperature_c=37.0)
+        await correct(city, one, purchased_at="2026-02-12T09:41:07+08:00")
+        assert (await unmet(city))[:2] == ["registered_on_time", "unaltered"]
+
+    async def test_of_the_time_before_the_case_is_known_costs_nothing(self, city: City) -> None:
+        one = await register(city, purchased_at="2026-02-12T09:41:07+08:00")
+        await correct(city, one)
+        await city.confirm()
+        assert ((await city.decision())["status"], await unmet(city)) == ("proposed", [])
+
     async def test_that_completes_a_record_comes_too_late_for_the_reward(self, city: City) -> None:
         one = await register(city, temperature_c=None)
         await correct(city, one)
@@ -95,6 +114,65 @@ class TestACorrection:
         await correct(city, one, temperature_c=None)
         await city.confirm()
         assert await unmet(city) == []
+
+
+async def grant(city: City) -> str:
+    """Approve and pay the one decision; return its path."""
+    path = f"/v1/rewards/decisions/{(await city.decision())['id']}"
+    for official, act in ((city.official, "approve"), (city.second_official, "pay")):
+        answer = await official.post(f"{path}/{act}", json={})
+        assert answer.status_code == 200, answer.text
+    return path
+
+
+async def ledger(database: Database) -> list[int]:
+    async with database.transaction() as session:
+        return [int(row.amount) for row in await session.execute(text("SELECT amount FROM ledger_entries ORDER BY id"))]
+
+
+class TestAGrantedReward:
+    async def test_is_taken_back_when_its_registration_is_voided(self, city: City, database: Database) -> None:
+        one = await register(city)
+        case_id = await city.confirm()
+        path = await grant(city)
+        await void(city, one)
+        shown = (await city.official.get(path)).json()
+        assert (shown["status"], await ledger(database)) == ("reversed", [1000, -1000])
+        assert shown["history"][-1]["act"] == "withdraw"
+        # For good: the case may come and go, the registration does not come back.
+        for classification, confirmed_at in (("discarded", None), ("confirmed", "2026-02-17T20:10:00+08:00")):
+            change = {"classification": classification, "confirmed_at": confirmed_at, "reason": "-"}
+            await city.authority.post(f"/v1/cases/{case_id}/classification", json=change)
+            await city.runner.drain()
+        assert (await city.official.get(path)).json() == shown
+
+    async def test_is_taken_back_when_the_buyer_turns_out_to_be_somebody_else(
+        self, city: City, database: Database
+    ) -> None:
+        one = await register(city)
+        await city.confirm()
+        path = await grant(city)
+        await correct(city, one, buyer=STRANGER)
+        assert ((await city.official.get(path)).json()["status"], await ledger(database)) == ("reversed", [1000, -1000])
+
+    async def test_opens_again_where_another_registration_bears_it_out(self, city: City, database: Database) -> None:
+        one = await register(city)
+        other = await register(city, client_reference="SYN-000002")
+        await city.confirm()
+        path = await grant(city)
+        await void(city, one)
+        shown = (await city.official.get(path)).json()
+        assert (shown["status"], shown["registration_id"]) == ("proposed", other)
+        assert [step["act"] for step in shown["history"][-2:]] == ["withdraw", "reopen"]
+        assert await ledger(database) == [1000, -1000]
+
+    async def test_stays_when_another_registration_is_voided(self, city: City, database: Database) -> None:
+        await register(city)
+        other = await register(city, client_reference="SYN-000002")
+        await city.confirm()
+        path = await grant(city)
+        await void(city, other)
+        assert ((await city.official.get(path)).json()["status"], await ledger(database)) == ("paid", [1000])
 
 
 class TestAVoid:

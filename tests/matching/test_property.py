@@ -276,13 +276,15 @@ class Play:
         }
 
     async def told(self) -> set[tuple[str, str]]:
-        """The matches that subscribers hold to be so: told of more often than withdrawn."""
+        """The matches that subscribers hold to be so: not told of their withdrawal since they were told of last."""
         rows = await self.rows(
-            "SELECT match_id, count(*) FILTER (WHERE kind = 'case.matched'),"
-            " count(*) FILTER (WHERE kind = 'match.withdrawn') FROM alerts GROUP BY match_id"
+            "SELECT match_id, kind, split_part(key, ':', 3)::int AS turn, count(*) FROM alerts"
+            " WHERE match_id IS NOT NULL GROUP BY match_id, kind, turn ORDER BY match_id, turn"
         )
-        assert all(matched - withdrawn in (0, 1) for _, matched, withdrawn in rows)
-        return {match_id for match_id, matched, withdrawn in rows if matched > withdrawn}
+        assert all((turn % 2 == 1) == (kind == "case.matched") for _, kind, turn, _ in rows)
+        assert all(count == 1 for _, kind, _, count in rows if kind == "match.withdrawn")
+        last = {match_id: kind for match_id, kind, _, _ in rows}
+        return {match_id for match_id, kind in last.items() if kind == "case.matched"}
 
 
 _STANDING = """

@@ -28,7 +28,7 @@ GOOD = Facts(
     complete_at_first=True,
     standing="active",
     buyer_on_roster=False,
-    identity_amended=False,
+    amended=False,
 )
 POLICY = Policy()
 
@@ -65,7 +65,7 @@ def unmet(**changes: Any) -> list[str]:
         ({"standing": "closed"}, "pharmacy_in_good_standing"),
         ({"standing": None}, "pharmacy_in_good_standing"),
         ({"buyer_on_roster": True}, "not_own_staff"),
-        ({"identity_amended": True}, "unaltered"),
+        ({"amended": True}, "unaltered"),
     ],
 )
 def test_one_failing_fact_fails_its_criterion_and_no_other_of_the_first_ten(changes: dict[str, Any], code: str) -> None:

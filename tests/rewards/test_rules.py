@@ -61,7 +61,7 @@ def facts(number: int, case: UUID, pharmacy: UUID, **changes: Any) -> Facts:
         "complete_at_first": True,
         "standing": "active",
         "buyer_on_roster": False,
-        "identity_amended": False,
+        "amended": False,
         **CASE_FACTS.get(case, CASE_FACTS[CASES[0]]),
         **changes,
     }
