@@ -179,14 +179,16 @@ def missing_fields(row: RegistrationIn, people: People, required: Collection[str
 
 
 def trace_findings(
-    row: RegistrationIn, listed: Iterable[int], required: Collection[str]
+    row: RegistrationIn, day: date, listed: Iterable[int], required: Collection[str]
 ) -> tuple[list[FieldError], list[FieldError]]:
     """Return which listed lines lack trace codes though they are required, and which have another number than there are boxes.
 
     A line without any code is not complained of unless they are required: many tills have no scanner that reads them, and a
     warning with each answer would be read by nobody.
     """
-    if china_day(row.purchased_at) < TRACED_FROM:
+    if day < TRACED_FROM or (
+        RequiredField.TRACE_CODES not in required and not any(item.trace_codes for item in row.items)
+    ):
         return [], []
     lacking: list[FieldError] = []
     unlike: list[FieldError] = []

@@ -230,8 +230,8 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
     told = facts.questionnaires.asked(pharmacy.division, day, regime.asking).judge(row.answers)
     if told.errors:
         return InvalidRequest(errors=told.errors)
-    listed = [line for line, found in enumerate(resolutions) if found.drug_id is not None]
-    lacking, unlike = trace_findings(row, listed, regime.required)
+    listed = (line for line, found in enumerate(resolutions) if found.drug_id is not None)
+    lacking, unlike = trace_findings(row, day, listed, regime.required)
     missing = [*missing_fields(row, people, regime.required), *told.missing, *lacking]
     large = _large(row, resolutions, facts.catalogue) if facts.catalogue.limits_purchases else []
     flags = flags_of(
