@@ -40,6 +40,7 @@ TAGS = {
 """What each group of operations is about, in the order of the chapters."""
 
 PARAMETERS = {
+    "accept-language": "In which language `advice[].text` shall be, `zh` or `en`; Chinese if left out",
     "alert_id": "Id of an alert",
     "buyer_id": "Any `buyer_id`, `patient_id` or `person_id` of the person",
     "case": "Only what concerns this case (its id)",
@@ -50,6 +51,7 @@ PARAMETERS = {
     "detail": "How much to show; identities are never among it",
     "disease": "Only what concerns this disease (its code)",
     "division": "Only what lies in this division or below it",
+    "drug_id": "Id of a listed drug",
     "flag": "Only registrations with this flag",
     "group_by": "What a line of the report stands for",
     "import_id": "Id of an import",

@@ -2,6 +2,7 @@
 
 import time
 from typing import Annotated, Any, cast
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
@@ -18,6 +19,9 @@ from app.catalogue.schemas import (
     CatalogueOut,
     DrugListOut,
     DrugOut,
+    LimitedDrugOut,
+    LimitIn,
+    LimitOut,
     ListedDrugOut,
     NewAliasIn,
     PlaceFilter,
@@ -172,6 +176,19 @@ async def add_alias(
     return AddedAliasOut(drug=_short(added.drug), kind=added.kind, value=added.value)
 
 
+@router.put("/drugs/{drug_id}/limit")
+async def set_limit(
+    drug_id: UUID, body: LimitIn, session: Transaction, now: Now, actor: Keeper, built: Built
+) -> LimitedDrugOut:
+    """Say how much of a listed drug is noticed. Purchases beyond it are kept and flagged, and the clerk is told.
+
+    It holds from the next purchase on, wherever the drug's list does, and for later versions of the list as well.
+    """
+    drug = await service.set_limit(session, drug_id, body, actor=actor, now=now)
+    _shelf_of(built).forget()  # other processes notice within a second
+    return LimitedDrugOut(drug=_short(drug), limit=None if drug.limit is None else LimitOut.model_validate(drug.limit))
+
+
 def _shelf_of(built: Services) -> KnownShelf:
     shelf: KnownShelf = built.parts.setdefault(KnownShelf, KnownShelf(built))
     return shelf
@@ -226,6 +243,7 @@ def _drug(drug: Drug) -> ListedDrugOut:
             trace_prefixes=values[AliasKind.TRACE],
             names=values[AliasKind.NAME],
         ),
+        limit=None if drug.limit is None else LimitOut.model_validate(drug.limit),
     )
 
 

@@ -27,6 +27,8 @@ FAULTS = {
 """What can be wrong with an answer, by code."""
 
 _MOST_REMEMBERED = 10_000
+_MOST_VERDICTS, _LONGEST_REMEMBERED = 200, 200
+"""Per place and day, and in characters: a till that makes up answers fills no memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Asked:
     questions: Mapping[str, Sequence[Question]] = field(default_factory=dict)
     former: Mapping[str, Sequence[Question]] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
+    _judged: dict[str, Verdict] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Most purchases of a day bear the same few answers."""
 
     def judge(self, answers: Mapping[str, Any]) -> Verdict:
         """Return what answers are worth.
@@ -111,6 +115,17 @@ class Asked:
         """
         if not self.forms:
             return EXPOSED if any(answers.get(code) is True for code in EXPOSURE_ANSWERS) else NOTHING
+        written = repr(answers)  # tells true from 1, and takes lists
+        told = self._judged.get(written)
+        if told is None:
+            told = self._judge(answers)
+            if len(self._judged) >= _MOST_VERDICTS:
+                self._judged.clear()
+            if len(written) <= _LONGEST_REMEMBERED:
+                self._judged[written] = told
+        return told
+
+    def _judge(self, answers: Mapping[str, Any]) -> Verdict:
         errors: list[FieldError] = []
         warnings: list[FieldError] = []
         clue = False

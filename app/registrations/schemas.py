@@ -62,6 +62,12 @@ class Flag(StrEnum):
     """A listed drug was sold where it was not for sale; it happened, so it is kept."""
     RED_CODE = "red_code"
     YELLOW_CODE = "yellow_code"
+    LARGE_QUANTITY = "large_quantity"
+    """More packs of a listed drug than one purchase should hold."""
+    REPEATED_PURCHASE = "repeated_purchase"
+    """More packs of a listed drug than one buyer should buy within so many days, as far as was known on arrival."""
+    UNTRACED = "untraced"
+    """Trace codes were scanned or are required, and there is not one for each box."""
     VOIDED = "voided"
     """The pharmacy has said that it does not hold: it is shown, and counts for nothing."""
 
@@ -202,11 +208,21 @@ class VoidIn(Model):
 
 
 class AdviceOut(Out):
-    """What the clerk must do now, in Chinese and English."""
+    """What the clerk must do now, in Chinese and English; `text` is the one that `Accept-Language` prefers."""
 
-    code: Literal["refer_to_fever_clinic", "not_for_sale", "report_red_code", "complete_record"]
+    code: Literal[
+        "report_red_code",
+        "not_for_sale",
+        "refer_to_fever_clinic",
+        "report_yellow_code",
+        "ask_about_repeated_purchase",
+        "check_quantity",
+        "complete_record",
+        "scan_trace_codes",
+    ]
     zh: str
     en: str
+    text: str
 
 
 class ItemResult(Out):
