@@ -55,6 +55,7 @@ ROUTERS = (
     rewards.router,
     alerts.router,
     capture.purchases,
+    capture.surveillance,
     histories.router,
     reward_routes.router,
     audit_routes.router,
