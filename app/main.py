@@ -60,6 +60,7 @@ ROUTERS = (
     rewards.router,
     alerts.router,
     capture.purchases,
+    capture.surveillance,
     histories.router,
     histories.case_router,
     reward_routes.router,

@@ -34,6 +34,7 @@ TAGS = {
     "matches": "Registrations and cases that concern the same person.",
     "rewards": "What a pharmacy earned, criterion by criterion, and the report.",
     "alerts": "What somebody must know now, and what came of it.",
+    "surveillance": "The net: what slipped through it, how soon registrations come, and how whole they are.",
     "buyers": "One person's past; every look is written down.",
     "audit": "Who did what, and whether the trail is whole.",
 }

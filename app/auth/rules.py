@@ -43,6 +43,7 @@ class Permission(StrEnum):
     RECORD_CASES = "cases.record"
     READ_CASES = "cases.read"
     DECLARE_PURCHASES = "purchases.declare"
+    READ_SURVEILLANCE = "surveillance.read"
     READ_MATCHES = "matches.read"
     REVIEW_MATCHES = "matches.review"
     SEARCH_BUYERS = "buyers.search"
@@ -85,6 +86,7 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.RECORD_CASES: frozenset({_H}),
     Permission.READ_CASES: frozenset({_H, _E}),
     Permission.DECLARE_PURCHASES: frozenset({_H, _E}),
+    Permission.READ_SURVEILLANCE: frozenset({_E, _O}),
     Permission.READ_MATCHES: frozenset({_E}),
     Permission.REVIEW_MATCHES: frozenset({_E}),
     Permission.SEARCH_BUYERS: frozenset({_E}),

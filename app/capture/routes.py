@@ -1,4 +1,4 @@
-"""What a case told of its purchases."""
+"""What a case told of its purchases, and the net in figures."""
 
 from typing import Annotated
 from uuid import UUID
@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.capture import queries, service
+from app.capture import figure_queries, queries, service
+from app.capture.figures import CaptureFilter, CaptureOut, FigureFilter, TimelinessOut
 from app.capture.schemas import (
     DeclaredFilter,
     DeclaredPurchaseOut,
@@ -18,11 +19,16 @@ from app.capture.schemas import (
 from app.cases.queries import get_case
 from app.core.http import Keys, Now, Transaction
 from app.core.pagination import Page, Paging, page_of
+from app.sales.queries import find_gaps
+from app.sales.schemas import GapFilter, GapsOut
 
 purchases = APIRouter(prefix="/v1/cases/{case_id}/declared-purchases", tags=["cases"])
 
+surveillance = APIRouter(prefix="/v1/surveillance", tags=["surveillance"])
+
 Interviewer = Annotated[Actor, Depends(requires(Permission.DECLARE_PURCHASES))]
 Viewer = Annotated[Actor, Depends(requires(Permission.READ_CASES))]
+Watcher = Annotated[Actor, Depends(requires(Permission.READ_SURVEILLANCE))]
 
 
 @purchases.post(
@@ -94,3 +100,26 @@ async def retract_purchase(
         session, case_id, purchase_id, retraction.reason, actor=actor, now=now, keyring=keyring
     )
     return (await queries.show_declared(session, [row], scope=actor.division))[0]
+
+
+@surveillance.get("/capture")
+async def show_capture(session: Transaction, actor: Watcher, filters: Annotated[CaptureFilter, Query()]) -> CaptureOut:
+    """Show how much of what cases told was registered, with its interval, and how many purchases nobody registered.
+
+    Counts are of pharmacies and divisions and are shown as they are, for those who must act on them; they are not for publication.
+    """
+    return await figure_queries.count_capture(session, scope=actor.division, filters=filters)
+
+
+@surveillance.get("/timeliness")
+async def show_timeliness(
+    session: Transaction, actor: Watcher, filters: Annotated[FigureFilter, Query()]
+) -> TimelinessOut:
+    """Show how soon after the purchase registrations came, and how often each required field was there."""
+    return await figure_queries.measure_timeliness(session, scope=actor.division, filters=filters)
+
+
+@surveillance.get("/gaps")
+async def list_gaps(session: Transaction, actor: Watcher, filters: Annotated[GapFilter, Query()]) -> GapsOut:
+    """List what was sold and not registered, the widest gap first; a pharmacy's days stand in its reconciliation."""
+    return GapsOut(items=await find_gaps(session, scope=actor.division, filters=filters))

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0021_matching_passes"
-down_revision = "0019_questionnaires"
+down_revision = "0020_drug_limits"
 branch_labels = None
 depends_on = None
 
