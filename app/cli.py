@@ -14,7 +14,7 @@ import click
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import importing, openapi, serving
+from app import importing, openapi, rematching, serving
 from app.auth import service as auth
 from app.auth.models import ApiKey
 from app.auth.rules import DEFAULT_OVERLAP_DAYS, MOST_OVERLAP_DAYS, SYSTEM, Role
@@ -242,6 +242,24 @@ def import_file(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path |
         click.echo(complaint, err=True)
     if report.errors or not records:
         sys.exit(1)
+
+
+@cli.command()
+def rematch() -> None:
+    """Judge all matches anew, after a pass has changed or new marks have come. Otherwise nothing changes.
+
+    Beside a running service, in chunks; rewards and alerts follow what is different.
+    """
+
+    async def run(database: Database, keyring: Keyring) -> rematching.Tally:
+        work = rematching.Rematch(database, SystemClock(), keyring)
+        with click.progressbar(length=await work.count(), label="cases", file=sys.stderr) as bar:
+            return await work.run(bar.update)
+
+    tally: rematching.Tally = _with_database(run)
+    click.echo(f"{tally.cases} cases looked at, {tally.people} people given new marks", err=True)
+    changed = ", ".join(f"{count} now {status}" for status, count in sorted(tally.changed.items()))
+    click.echo(f"matches that changed: {changed or 'none'}")
 
 
 def _import_rows(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path | None, dry_run: bool) -> int:

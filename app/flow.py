@@ -7,9 +7,9 @@ step is harmless when repeated.
 
     registration committed,
     corrected or voided ────┐
-                            ├─▶ rematch ─▶ evaluate rewards ─▶ raise alerts ─▶ publish events ─▶ deliveries
-    case changed ───────────┘          ▲
-                                       │
+                            ├─▶ rematch ─▶ evaluate rewards ─▶ judge declared purchases ─▶ raise alerts ─▶ publish events
+    case changed, ──────────┤          ▲
+    match reviewed ─────────┘          │
     standing or roster changed ────────┘
 
 Matching runs after the commit, from a job that each side enqueues: whichever of two simultaneous facts commits last sees the other.
@@ -20,22 +20,26 @@ may no longer hold.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
+from sqlalchemy import ARRAY, ColumnElement, Row, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.alerts.rules import AlertKind, Severity, severity_of_match
 from app.alerts.service import NewAlert, raise_alerts
+from app.capture.queries import cases_declared_at
+from app.capture.service import judge_purchases
 from app.cases.models import Case
 from app.cases.queries import classified_since
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
 from app.core.sealing import Keyring
 from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches, find_stored
-from app.matching.rules import COUNTING, MatchRole, MatchStatus
-from app.matching.service import Change, rematch
+from app.matching.rules import COUNTING, MatchRole
+from app.matching.service import REVIEWED as MATCHES_REVIEWED
+from app.matching.service import Change, follow_reviews, rematch
 from app.pharmacies.models import CHANGED as PHARMACIES_CHANGED
 from app.registrations.models import Registration
 from app.registrations.queries import REAL
@@ -55,6 +59,7 @@ class Flow:
         """Say which jobs the tails work on."""
         registry.transactional(REGISTRATIONS_RECORDED, self.after_registrations, batch=20)
         registry.transactional(CASES_CHANGED, self.after_cases, batch=20)
+        registry.transactional(MATCHES_REVIEWED, self.after_reviews, batch=20)
         registry.transactional(PHARMACIES_CHANGED, self.after_pharmacies, batch=20)
 
     async def after_registrations(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
@@ -63,26 +68,48 @@ class Flow:
         Rewards are worked out for all cases that are or were matched: a correction may change a reward and not the match.
         """
         ids = _ids(jobs, "registration_ids")
-        changes = await rematch(session, registration_ids=ids, now=now)
-        await evaluate_cases(session, await cases_matched_with(session, ids), now=now)
-        alerts = [*await _clues(session, ids), *await _news_of(session, changes)]
-        await raise_alerts(session, alerts, now=now, keyring=self.keyring)
+        changes = await rematch(session, registration_ids=ids, now=now, keyring=self.keyring)
+        cases = await cases_matched_with(session, ids)
+        await evaluate_cases(session, cases, now=now)
+        net = await judge_purchases(session, cases, now=now)
+        alerts = [*await _clues(session, ids), *await _news_of(session, changes), *net.raised]
+        await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
         """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them.
 
         So does what is told: a match with a suspected case that is confirmed now is more urgent news than it was.
         """
-        ids = _ids(jobs, "case_ids")
-        changes = await rematch(session, case_ids=ids, now=now)
+        await self.follow_cases(session, _ids(jobs, "case_ids"), now=now)
+
+    async def follow_cases(self, session: AsyncSession, ids: Sequence[UUID], *, now: datetime) -> None:
+        """Bring everything that follows from these cases into line, whether or not anything has changed in them."""
+        changes = await rematch(session, case_ids=ids, now=now, keyring=self.keyring)
         await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
+        net = await judge_purchases(session, ids, now=now)
         standing = await _reclassified(session, ids, changes)
-        await raise_alerts(session, await _news_of(session, [*changes, *standing]), now=now, keyring=self.keyring)
+        alerts = [*await _news_of(session, [*changes, *standing]), *net.raised]
+        await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
+
+    async def after_reviews(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
+        """Follow what reviewers said of two people, in all their matches."""
+        reviews = [UUID(job.payload["review_id"]) for job in jobs]
+        registrations, changes = await follow_reviews(session, reviews, now=now, keyring=self.keyring)
+        cases = await cases_matched_with(session, registrations)
+        await evaluate_cases(session, cases, now=now)
+        net = await judge_purchases(session, cases, now=now)
+        alerts = [*await _news_of(session, changes), *net.raised]
+        await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_pharmacies(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
-        """Follow a new standing or roster: the rewards of all cases that were matched there, as far as none is granted."""
+        """Follow a new standing or roster: the rewards of all cases that were matched there, as far as none is granted.
+
+        And what was told of purchases there: a pharmacy that was closed had nothing to register.
+        """
         pharmacies = [UUID(job.payload["pharmacy_id"]) for job in jobs]
         await evaluate_cases(session, await cases_matched_at(session, pharmacies), now=now)
+        net = await judge_purchases(session, await cases_declared_at(session, pharmacies), now=now)
+        await raise_alerts(session, net.raised, ended=net.ended, now=now, keyring=self.keyring)
 
 
 def _ids(jobs: Iterable[Job], name: str) -> list[UUID]:
@@ -145,14 +172,23 @@ async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[New
     """Return an alert for each match that began to count, was withdrawn, or counts with a case of another classification."""
     if not changes:
         return []
+    # The columns that are told, not whole rows: a list of a hundred thousand cases makes tens of thousands of matches.
     registrations = {
         row.id: row
-        for row in await session.scalars(
-            select(Registration).where(_among(Registration.id, {change.registration_id for change in changes}))
+        for row in await session.execute(
+            select(
+                *(Registration.id, Registration.pharmacy_id, Registration.buyer_id, Registration.patient_id),
+                *(Registration.purchased_at, Registration.received_at),
+            ).where(_among(Registration.id, {change.registration_id for change in changes}))
         )
     }
     cases = {
-        row.id: row for row in await session.scalars(select(Case).where(_among(Case.id, {c.case_id for c in changes})))
+        row.id: row
+        for row in await session.execute(
+            select(Case.id, Case.case_number, Case.disease, Case.classification).where(
+                _among(Case.id, {change.case_id for change in changes})
+            )
+        )
     }
     since = await classified_since(session, cases.keys())
     return [
@@ -161,16 +197,15 @@ async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[New
     ]
 
 
-def _news(change: Change, registration: Registration, case: Case, since: int) -> NewAlert:
-    counts = change.status is MatchStatus.COUNTED
-    kind = AlertKind.CASE_MATCHED if counts else AlertKind.MATCH_WITHDRAWN
+def _news(change: Change, registration: Row[*tuple[Any, ...]], case: Row[*tuple[Any, ...]], since: int) -> NewAlert:
+    kind = AlertKind.CASE_MATCHED if change.counts else AlertKind.MATCH_WITHDRAWN
     patient = registration.patient_id if change.role is MatchRole.PATIENT else None
     # Each turn of the match is told once, and of one that counts each turn of the case's classification.
-    turns = f"{change.turn}:{since}" if counts else f"{change.turn}"
+    turns = f"{change.turn}:{since}" if change.counts else f"{change.turn}"
     return NewAlert(
         key=f"{kind.value}:{change.match_id}:{turns}",
         kind=kind,
-        severity=severity_of_match(change.status, case.classification),
+        severity=severity_of_match(case.classification, counts=change.counts),
         division=change.division,
         disease=case.disease,
         registration_id=change.registration_id,

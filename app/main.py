@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from app import openapi
 from app.alerts import routes as alerts
 from app.auth.guards import account_of
+from app.capture import routes as capture
 from app.cases import import_routes as case_imports
 from app.cases import routes as cases
 from app.cases.imports import CaseImporter
@@ -27,6 +28,7 @@ from app.imports.importers import Importers
 from app.imports.receiving import MOST_BYTES as MOST_IMPORTED_BYTES
 from app.matching import routes as matching
 from app.pharmacies import routes as pharmacies
+from app.questionnaires import routes as questionnaires
 from app.regimes import routes as regimes
 from app.registrations import import_routes as registration_imports
 from app.registrations import proof_routes
@@ -47,6 +49,7 @@ ROUTERS = (
     webhooks.router,
     imports.router,
     regimes.router,
+    questionnaires.router,
     registrations.router,
     registration_imports.router,
     proof_routes.router,
@@ -56,6 +59,8 @@ ROUTERS = (
     matching.router,
     rewards.router,
     alerts.router,
+    capture.purchases,
+    capture.surveillance,
     histories.router,
     histories.case_router,
     reward_routes.router,

@@ -26,12 +26,14 @@ CHAPTERS = (
     "webhooks.models",
     "imports.models",
     "regimes.models",
+    "questionnaires.models",
     "registrations.models",
     "sales.models",
     "cases.models",
     "matching.models",
     "rewards.models",
     "alerts.models",
+    "capture.models",
 )
 
 for chapter in CHAPTERS:

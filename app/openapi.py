@@ -27,18 +27,21 @@ TAGS = {
     "webhooks": "Subscriptions, deliveries, and the same events by polling.",
     "imports": "Files of rows: how they are getting on, and what was refused.",
     "regimes": "What a division requires today.",
+    "questionnaires": "What is asked at the counter: dated questions for a division and a disease.",
     "registrations": "Purchases registered at the counter.",
     "sales": "Anonymous daily counts, and what of them was registered.",
     "cases": "The health authority's list.",
     "matches": "Registrations and cases that concern the same person.",
     "rewards": "What a pharmacy earned, criterion by criterion, and the report.",
     "alerts": "What somebody must know now, and what came of it.",
+    "surveillance": "The net: what slipped through it, how soon registrations come, and how whole they are.",
     "buyers": "One person's past; every look is written down.",
     "audit": "Who did what, and whether the trail is whole.",
 }
 """What each group of operations is about, in the order of the chapters."""
 
 PARAMETERS = {
+    "accept-language": "In which language `advice[].text` shall be, `zh` or `en`; Chinese if left out",
     "alert_id": "Id of an alert",
     "buyer_id": "Any `buyer_id`, `patient_id` or `person_id` of the person",
     "case": "Only what concerns this case (its id)",
@@ -49,6 +52,7 @@ PARAMETERS = {
     "detail": "How much to show; identities are never among it",
     "disease": "Only what concerns this disease (its code)",
     "division": "Only what lies in this division or below it",
+    "drug_id": "Id of a listed drug",
     "flag": "Only registrations with this flag",
     "group_by": "What a line of the report stands for",
     "import_id": "Id of an import",
@@ -62,6 +66,7 @@ PARAMETERS = {
     "pharmacy_id": "Id of a pharmacy",
     "purchased_from": "Only purchases at this instant or later",
     "received_from": "Only what was received at this instant or later",
+    "purchase_id": "Id of a declared purchase",
     "registration": "Only what concerns this registration (its id)",
     "registration_id": "Id of a registration",
     "severity": "Only alerts of this severity",

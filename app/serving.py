@@ -28,6 +28,7 @@ from app.divisions import service as divisions
 from app.main import create_app
 from app.metadata import migrate, newest_revision
 from app.people.queries import check_index_key
+from app.questionnaires import service as questionnaires
 from app.webhooks.addresses import AddressPolicy
 from app.webhooks.sender import Sender
 
@@ -92,11 +93,11 @@ async def require_schema(url: str) -> None:
 
 
 async def prepare_database(url: str, clock: Clock) -> None:
-    """Bring the schema up to date and load the divisions and drug lists that ship with the package."""
+    """Bring the schema up to date and load the divisions, drug lists and questionnaires that ship with the package."""
     await migrate(url)
     database = Database(url)
     try:
-        for load in (divisions.load_shipped, catalogue.load_shipped):
+        for load in (divisions.load_shipped, catalogue.load_shipped, questionnaires.load_shipped):
             async with database.transaction() as session:
                 await load(session, actor=SYSTEM, now=clock.now())
     finally:

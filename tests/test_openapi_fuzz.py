@@ -109,6 +109,8 @@ async def play(world: World, clock: SettableClock, keyring: Keyring, client: htt
     handed_in = await client.post("/v1/registrations/import", content=table, headers=csv)
     clock.moment = datetime(2026, 2, 18, 2, 0, tzinfo=UTC)
     case = await post("health_authority", "/v1/cases", a_case())
+    told = {"items": [{"pharmacy_id": pharmacy, "purchased_on": "2026-02-12"}]}
+    declared = await post("epidemiologist", f"/v1/cases/{case['id']}/declared-purchases", told)
     registry = Registry()
     Flow(keyring).register(registry)
     await Runner(world.database, registry, clock=clock).drain()
@@ -121,6 +123,7 @@ async def play(world: World, clock: SettableClock, keyring: Keyring, client: htt
         "registration_id": registration["id"],
         "import_id": handed_in.json()["id"],
         "case_id": case["id"],
+        "purchase_id": declared["items"][0]["id"],
         "match_id": (await first("epidemiologist", "/v1/matches"))["id"],
         "decision_id": (await first("official", "/v1/rewards/decisions"))["id"],
         "alert_id": (await first("official", "/v1/alerts"))["id"],

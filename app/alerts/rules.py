@@ -5,7 +5,6 @@ from datetime import timedelta
 from enum import StrEnum
 
 from app.cases.rules import Classification
-from app.matching.rules import MatchStatus
 from app.webhooks.kinds import EventKind, declare
 
 
@@ -15,6 +14,8 @@ class AlertKind(StrEnum):
     CASE_MATCHED = "case.matched"
     CLUE_REPORTED = "clue.reported"
     MATCH_WITHDRAWN = "match.withdrawn"
+    PURCHASE_MISSED = "purchase.missed"
+    PHARMACY_SILENT = "pharmacy.silent"
 
 
 class Severity(StrEnum):
@@ -53,6 +54,14 @@ EVENTS: Mapping[AlertKind, EventKind] = {
         "match.withdrawn",
         "A match that was told of before no longer holds: the case was discarded or the facts changed.",
     ),
+    AlertKind.PURCHASE_MISSED: declare(
+        "purchase.missed",
+        "A case told of a purchase that had to be registered and was not; told again, `closed`, when that no longer holds.",
+    ),
+    AlertKind.PHARMACY_SILENT: declare(
+        "pharmacy.silent",
+        "A pharmacy that usually reports has stopped; told again, `closed`, when it has ended.",
+    ),
 }
 """The event by which subscribers learn of an alert of each kind."""
 
@@ -64,11 +73,17 @@ _DEADLINES = {
 }
 
 
-def severity_of_match(status: MatchStatus, classification: Classification) -> Severity:
-    """Return how urgent the news of a match is: most with a confirmed case, least where it was withdrawn."""
-    if status is MatchStatus.WITHDRAWN:
+def severity_of_match(classification: Classification, *, counts: bool) -> Severity:
+    """Return how urgent the news of a match is: most with a confirmed case, least where it ceased to count."""
+    if not counts:
         return Severity.INFO
     return Severity.CRITICAL if classification is Classification.CONFIRMED else Severity.WARNING
+
+
+def severity_of_miss(classification: Classification) -> Severity:
+    """Return how urgent a miss is: of a case that is confirmed or probable, somebody must go to the pharmacy today."""
+    sure = classification in (Classification.CONFIRMED, Classification.PROBABLE)
+    return Severity.WARNING if sure else Severity.INFO
 
 
 def deadline_after(severity: Severity) -> timedelta:

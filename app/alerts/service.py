@@ -1,19 +1,20 @@
 """Raising alerts, answering them, closing them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, String, Uuid, any_, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.alerts.models import Alert, AlertTransition
 from app.alerts.queries import get_alert, people_of
 from app.alerts.rules import ALLOWED, EVENTS, AlertKind, AlertState, Severity, deadline_after
 from app.audit import service as audit
-from app.auth.rules import Actor
+from app.auth.rules import SYSTEM, Actor
 from app.core.database import driver
 from app.core.errors import Conflict, FieldError, InvalidRequest
 from app.core.ids import new_id
@@ -64,15 +65,41 @@ class NewAlert:
     person_id: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EndedAlert:
+    """An alert whose cause is gone, named by its key. `feedback` says why; `facts` are as those of a new one."""
+
+    key: str
+    feedback: str
+    facts: Mapping[str, Any]
+
+
 async def raise_alerts(
-    session: AsyncSession, alerts: Sequence[NewAlert], *, now: datetime, keyring: Keyring
+    session: AsyncSession,
+    alerts: Sequence[NewAlert],
+    *,
+    ended: Sequence[EndedAlert] = (),
+    now: datetime,
+    keyring: Keyring,
 ) -> list[UUID]:
-    """Raise alerts and publish their events; return the ids of those that had not been raised before.
+    """Raise alerts, close those whose cause is gone, and publish the events of both.
+
+    Return the ids of those that had not been raised before. An alert that ends is told of by a second event of its kind, whoever
+    has closed it meanwhile; one that was never raised, by none. The caller says once that one has ended.
 
     The last step of a transaction: publishing takes a lock that is held until the commit.
     """
-    if not alerts:
-        return []
+    over = await _end(session, ended, now) if ended else []
+    fresh = await _raise(session, alerts, now) if alerts else []
+    people = {alert.person_id for _, alert in fresh if alert.person_id is not None}
+    identities = await open_people(session, people, keyring) if people else {}
+    events = [_event(alert_id, alert, identities, now) for alert_id, alert in fresh]
+    if events or over:
+        await publish(session, [*over, *events], keyring=keyring)
+    return [alert_id for alert_id, _ in fresh]
+
+
+async def _raise(session: AsyncSession, alerts: Sequence[NewAlert], now: datetime) -> list[tuple[UUID, NewAlert]]:
     ordered = sorted(alerts, key=lambda alert: alert.key)
     ids = [new_id() for _ in ordered]
     connection = await driver(session)
@@ -92,39 +119,68 @@ async def raise_alerts(
         now,
     )
     raised = {row["id"] for row in inserted}
-    fresh = [(alert_id, alert) for alert_id, alert in zip(ids, ordered, strict=True) if alert_id in raised]
-    people = {alert.person_id for _, alert in fresh if alert.person_id is not None}
-    identities = await open_people(session, people, keyring) if people else {}
-    events = [_event(alert_id, alert, identities, now) for alert_id, alert in fresh]
-    await publish(session, events, keyring=keyring)
-    return [alert_id for alert_id, _ in fresh]
+    return [(alert_id, alert) for alert_id, alert in zip(ids, ordered, strict=True) if alert_id in raised]
+
+
+async def _end(session: AsyncSession, ended: Sequence[EndedAlert], now: datetime) -> list[NewEvent]:
+    """Close in the service's own name what nobody has closed yet; return an event for each alert that was raised."""
+    by_key = {one.key: one for one in ended}
+    query = select(Alert).where(Alert.key == any_(cast(list(by_key), ARRAY(String)))).order_by(Alert.key)
+    alerts = (await session.scalars(query.with_for_update())).all()
+    unanswered = [alert for alert in alerts if alert.state is not AlertState.CLOSED]
+    steps = await _steps_of(session, unanswered)
+    for alert in unanswered:
+        alert.state = AlertState.CLOSED
+        session.add(_transition(alert, steps[alert.id] + 1, by_key[alert.key].feedback, SYSTEM, now))
+    await audit.record_all(
+        session,
+        [
+            audit.entry(
+                actor=SYSTEM, now=now, action="alert.closed", subject=("alert", alert.id), division=alert.division
+            )
+            for alert in unanswered
+        ],
+    )
+    return [
+        NewEvent(
+            kind=EVENTS[alert.kind],
+            at=now,
+            division=alert.division,
+            disease=alert.disease,
+            subject=("alert", alert.id),
+            thin=_thin(alert.id, alert, AlertState.CLOSED, alert.deadline_at),
+            pseudonymous=dict(by_key[alert.key].facts),
+        )
+        for alert in alerts
+    ]
 
 
 def _event(alert_id: UUID, alert: NewAlert, identities: Mapping[UUID, Identity], now: datetime) -> NewEvent:
     person = None if alert.person_id is None else identities.get(alert.person_id)
-    references = {
-        "registration_id": alert.registration_id,
-        "pharmacy_id": alert.pharmacy_id,
-        "case_id": alert.case_id,
-        "match_id": alert.match_id,
-    }
     return NewEvent(
         kind=EVENTS[alert.kind],
         at=now,
         division=alert.division,
         disease=alert.disease,
         subject=("alert", alert_id),
-        thin={
-            "alert_id": alert_id,
-            "severity": alert.severity.value,
-            "division": alert.division,
-            "disease": alert.disease,
-            "deadline_at": (now + deadline_after(alert.severity)).isoformat(),
-            **{name: value for name, value in references.items() if value is not None},
-        },
+        thin=_thin(alert_id, alert, AlertState.RAISED, now + deadline_after(alert.severity)),
         pseudonymous=dict(alert.facts or {}),
         identified=None if person is None else {"person": _told(person)},
     )
+
+
+def _thin(alert_id: UUID, alert: NewAlert | Alert, state: AlertState, deadline_at: datetime) -> dict[str, Any]:
+    """Return what every subscriber is told: ids and codes."""
+    references = ("registration_id", "pharmacy_id", "case_id", "match_id")
+    return {
+        "alert_id": alert_id,
+        "state": state.value,
+        "severity": alert.severity.value,
+        "division": alert.division,
+        "disease": alert.disease,
+        "deadline_at": deadline_at.isoformat(),
+        **{name: value for name in references if (value := getattr(alert, name)) is not None},
+    }
 
 
 def _told(person: Identity) -> dict[str, Any]:
@@ -179,20 +235,8 @@ async def _move(
                 errors=[FieldError("/feedback", "feedback_contains_identity", "It is kept in plain text: name nobody")]
             )
     alert.state = state
-    steps = await session.scalar(
-        select(func.count()).select_from(AlertTransition).where(AlertTransition.alert_id == alert.id)
-    )
-    session.add(
-        AlertTransition(
-            alert_id=alert.id,
-            number=(steps or 0) + 1,
-            state=state,
-            account_id=actor.account_id,
-            account_name=actor.name,
-            feedback=feedback,
-            at=now,
-        )
-    )
+    steps = await _steps_of(session, [alert])
+    session.add(_transition(alert, steps[alert.id] + 1, feedback, actor, now))
     await audit.record(
         session,
         actor=actor,
@@ -203,3 +247,25 @@ async def _move(
     )
     await session.flush()
     return alert
+
+
+async def _steps_of(session: AsyncSession, alerts: Sequence[Alert]) -> Mapping[UUID, int]:
+    """Return how many steps each of these alerts has taken."""
+    query = (
+        select(AlertTransition.alert_id, func.count())
+        .where(AlertTransition.alert_id == any_(cast([alert.id for alert in alerts], ARRAY(Uuid))))
+        .group_by(AlertTransition.alert_id)
+    )
+    return Counter({row[0]: row[1] for row in await session.execute(query)})
+
+
+def _transition(alert: Alert, number: int, feedback: str | None, actor: Actor, now: datetime) -> AlertTransition:
+    return AlertTransition(
+        alert_id=alert.id,
+        number=number,
+        state=alert.state,
+        account_id=actor.account_id,
+        account_name=actor.name,
+        feedback=feedback,
+        at=now,
+    )

@@ -28,6 +28,8 @@ class Permission(StrEnum):
     KEEP_CATALOGUE = "catalogue.keep"
     READ_REGIMES = "regimes.read"
     DECLARE_REGIMES = "regimes.declare"
+    READ_QUESTIONNAIRES = "questionnaires.read"
+    DECLARE_QUESTIONNAIRES = "questionnaires.declare"
     READ_PHARMACIES = "pharmacies.read"
     ENROL_PHARMACIES = "pharmacies.enrol"
     ISSUE_PHARMACY_KEYS = "pharmacies.issue_keys"
@@ -40,7 +42,10 @@ class Permission(StrEnum):
     READ_SALES = "sales.read"
     RECORD_CASES = "cases.record"
     READ_CASES = "cases.read"
+    DECLARE_PURCHASES = "purchases.declare"
+    READ_SURVEILLANCE = "surveillance.read"
     READ_MATCHES = "matches.read"
+    REVIEW_MATCHES = "matches.review"
     SEARCH_BUYERS = "buyers.search"
     REVEAL_BUYERS = "buyers.reveal"
     READ_REWARDS = "rewards.read"
@@ -66,6 +71,8 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.KEEP_CATALOGUE: frozenset({_O}),
     Permission.READ_REGIMES: frozenset({_P, _H, _E, _O, _AU, _AD}),
     Permission.DECLARE_REGIMES: frozenset({_O}),
+    Permission.READ_QUESTIONNAIRES: frozenset({_P, _H, _E, _O, _AU, _AD}),
+    Permission.DECLARE_QUESTIONNAIRES: frozenset({_O}),
     Permission.READ_PHARMACIES: frozenset({_E, _O, _AD}),
     Permission.ENROL_PHARMACIES: frozenset({_O, _AD}),
     Permission.ISSUE_PHARMACY_KEYS: frozenset({_O, _AD}),
@@ -78,7 +85,10 @@ MAY: Mapping[Permission, frozenset[Role]] = {
     Permission.READ_SALES: frozenset({_P, _E, _O}),
     Permission.RECORD_CASES: frozenset({_H}),
     Permission.READ_CASES: frozenset({_H, _E}),
+    Permission.DECLARE_PURCHASES: frozenset({_H, _E}),
+    Permission.READ_SURVEILLANCE: frozenset({_E, _O}),
     Permission.READ_MATCHES: frozenset({_E}),
+    Permission.REVIEW_MATCHES: frozenset({_E}),
     Permission.SEARCH_BUYERS: frozenset({_E}),
     Permission.REVEAL_BUYERS: frozenset({_E}),
     Permission.READ_REWARDS: frozenset({_O}),

@@ -37,6 +37,7 @@ _CELLS: Mapping[str, tuple[Path, Read]] = {
     "document_number": (("person", "document", "number"), cells.code),
     "document_missing_reason": (("person", "document_missing_reason"), cells.plain),
     "phone": (("person", "phone"), cells.code),
+    "birth_date": (("person", "birth_date"), cells.day),
     "address_division": (("person", "address", "division"), cells.code),
     "address": (("person", "address", "line"), cells.plain),
     "onset_on": (("onset_on",), cells.day),

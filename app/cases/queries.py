@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cases.models import Case, CaseClassification
@@ -108,6 +108,17 @@ async def get_case(session: AsyncSession, case_id: UUID, *, scope: str | None, l
     if case is None:
         raise NotFound
     return case
+
+
+async def count_cases(session: AsyncSession) -> int:
+    """Return how many cases there are, discarded ones too."""
+    return (await session.execute(select(func.count()).select_from(Case))).scalar_one()
+
+
+async def case_ids_after(session: AsyncSession, after: UUID | None, limit: int) -> Sequence[UUID]:
+    """Return the next ids, in order of receipt."""
+    query = select(Case.id).order_by(Case.id).limit(limit)
+    return (await session.scalars(query if after is None else query.where(Case.id > after))).all()
 
 
 async def classified_since(session: AsyncSession, case_ids: Collection[UUID]) -> dict[UUID, int]:

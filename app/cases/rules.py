@@ -111,12 +111,14 @@ def _are_two_people(held: Identity, told: Identity) -> bool:
         or _differ(held.phone, told.phone)
         or _differ(held.address_division, told.address_division)
         or _differ(held.address_line, told.address_line)
+        or _differ(held.born, told.born)
     )
 
 
 def _merge(held: Identity, told: Identity) -> Identity:
     """Fill in what was missing. Why there was no document is a remark: the first one stays until there is a document."""
     documented = held if held.document_number is not None else told
+    born = held.birth_date or told.birth_date
     return Identity(
         name=held.name or told.name,
         document_type=documented.document_type,
@@ -127,4 +129,6 @@ def _merge(held: Identity, told: Identity) -> Identity:
         phone=held.phone or told.phone,
         address_division=held.address_division or told.address_division,
         address_line=held.address_line or told.address_line,
+        birth_date=None if documented.born != documented.birth_date else born,
+        document_old_form=documented.document_old_form,
     )

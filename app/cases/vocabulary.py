@@ -16,11 +16,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "document_number": ("证件号码", "有效证件号", "身份证号", "身份证号码", "证件号"),
     "document_missing_reason": ("无证件原因",),
     "phone": ("电话", "联系电话", "手机", "手机号", "手机号码"),
+    "birth_date": ("出生日期", "生日"),
     "address_division": ("住址区划代码",),
     "address": ("住址", "现住址", "现住详细地址", "地址"),
     "onset_on": ("发病日期", "发病时间"),
     "confirmed_at": ("确诊时间", "确诊日期"),
-    "note": ("备注", "序号", "no", "性别", "年龄", "出生日期", "职业", "人群分类", "工作单位", "患者工作单位"),
+    "note": ("备注", "序号", "no", "性别", "年龄", "职业", "人群分类", "工作单位", "患者工作单位"),
 }
 """Columns and the further headers by which they may go, the template's own first.
 

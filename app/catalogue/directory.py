@@ -14,6 +14,15 @@ _MOST_PLACES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How many packs one purchase may hold, and one buyer may buy within so many days; None: any number."""
+
+    most_per_purchase: int | None
+    most_per_buyer: int | None
+    within_days: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Drug:
     """A listed drug."""
 
@@ -28,6 +37,7 @@ class Drug:
     confirmed: bool
     source_url: str | None
     aliases: tuple[tuple[AliasKind, str], ...]
+    limit: Limit | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,12 @@ class Directory:
     def __init__(self, lists: Sequence[Listing]) -> None:
         self._lists = sorted(lists, key=_preference)
         self.drugs: Mapping[UUID, Drug] = {drug.id: drug for listing in self._lists for drug in listing.drugs}
+        self._entries: dict[tuple[str, str], list[UUID]] = {}
+        for drug in self.drugs.values():
+            self._entries.setdefault((drug.list_code, drug.wording), []).append(drug.id)
+        limits = [drug.limit for drug in self.drugs.values() if drug.limit is not None]
+        self.limits_purchases = any(limit.most_per_purchase for limit in limits)
+        self.limits_buyers = any(limit.most_per_buyer for limit in limits)
         self._places: dict[tuple[str, date], Edition] = {}
         self._editions: dict[tuple[UUID, ...], Edition] = {}
 
@@ -93,6 +109,15 @@ class Directory:
         """
         return self.drugs[drug_id]
 
+    def versions_of(self, drug_id: UUID) -> Sequence[UUID]:
+        """Return the ids that an entry has in the versions of its list; those with another wording are other entries."""
+        drug = self.drugs[drug_id]
+        return self._entries[drug.list_code, drug.wording]
+
+    def newest_of(self, drug_id: UUID) -> UUID:
+        """Return one id for an entry, whichever version of its list it stands in."""
+        return self.versions_of(drug_id)[0]
+
 
 def _preference(listing: Listing) -> tuple[int, int, str, int]:
     return (-len(listing.division), -listing.valid_from.toordinal(), listing.code, -listing.version)
@@ -106,6 +131,6 @@ def _edition(lists: tuple[Listing, ...]) -> Edition:
     )
     content = (
         [(str(listing.id), str(listing.valid_to)) for listing in lists],
-        [(str(drug.id), drug.aliases) for drug in drugs],
+        [(str(drug.id), drug.aliases, drug.limit) for drug in drugs],
     )
     return Edition(lists, resolver, hashlib.sha256(repr(content).encode()).hexdigest()[:32])

@@ -84,6 +84,26 @@ class DrugAlias(Base):
     value: Mapped[str] = mapped_column(String(100), primary_key=True)
 
 
+class DrugLimit(Base):
+    """How much of an entry one purchase may hold, and one buyer may buy within so many days, before somebody is told.
+
+    It goes by the list's code and the entry's wording, so it outlives the version of the list for which it was set.
+    """
+
+    __tablename__ = "drug_limits"
+    __table_args__ = (
+        CheckConstraint("(most_per_buyer IS NULL) = (within_days IS NULL)", name="buyer_has_days"),
+        CheckConstraint("most_per_purchase > 0 AND most_per_buyer > 0 AND within_days > 0", name="positive"),
+    )
+
+    list_code: Mapped[str] = mapped_column(String(64), primary_key=True)
+    wording: Mapped[str] = mapped_column(String(100), primary_key=True)
+    most_per_purchase: Mapped[int | None]
+    most_per_buyer: Mapped[int | None]
+    within_days: Mapped[int | None]
+    set_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
 class UnresolvedSightings(Base):
     """What one transaction of tills did not find in the catalogue, as arrays of one length; waits to be folded.
 

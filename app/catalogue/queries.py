@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, and_, func, literal, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.catalogue.directory import Directory, Drug, Listing
-from app.catalogue.models import DrugAlias, DrugList, ListedDrug, UnresolvedProduct
+from app.catalogue.directory import Directory, Drug, Limit, Listing
+from app.catalogue.models import DrugAlias, DrugLimit, DrugList, ListedDrug, UnresolvedProduct
 from app.catalogue.schemas import UnresolvedFilter
 from app.catalogue.vocabulary import AliasKind
 from app.catalogue.wording import parse_wording
@@ -50,11 +50,15 @@ async def find_list_of(session: AsyncSession, drug_id: UUID) -> DrugList | None:
 
 
 async def load_directory(session: AsyncSession) -> Directory:
-    """Read all lists with their entries and aliases: three statements."""
+    """Read all lists with their entries, aliases and limits: four statements."""
     aliases: defaultdict[UUID, list[tuple[AliasKind, str]]] = defaultdict(list)
     order = (DrugAlias.drug_id, DrugAlias.kind, DrugAlias.value)
     for row in await session.execute(select(*order).order_by(*order)):
         aliases[row.drug_id].append((row.kind, row.value))
+    limits = {
+        (row.list_code, row.wording): Limit(row.most_per_purchase, row.most_per_buyer, row.within_days)
+        for row in await session.scalars(select(DrugLimit).execution_options(populate_existing=True))
+    }
     lists = (await session.scalars(select(DrugList))).all()
     codes = {listing.id: listing.code for listing in lists}
     drugs: defaultdict[UUID, list[Drug]] = defaultdict(list)
@@ -72,6 +76,7 @@ async def load_directory(session: AsyncSession) -> Directory:
                 drug.confirmed,
                 drug.source_url,
                 tuple(aliases[drug.id]),
+                limits.get((codes[drug.list_id], drug.wording)),
             )
         )
     return Directory(

@@ -2,6 +2,7 @@
 
 import time
 from typing import Annotated, Any, cast
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
@@ -18,6 +19,9 @@ from app.catalogue.schemas import (
     CatalogueOut,
     DrugListOut,
     DrugOut,
+    LimitedDrugOut,
+    LimitIn,
+    LimitOut,
     ListedDrugOut,
     NewAliasIn,
     PlaceFilter,
@@ -31,7 +35,7 @@ from app.catalogue.vocabulary import AliasKind
 from app.core.batches import RowReader
 from app.core.clock import china_day
 from app.core.errors import InvalidRequest, NotFound
-from app.core.http import Built, Now, Services, Transaction, services
+from app.core.http import Built, Now, Services, Transaction, is_held, services
 from app.core.pagination import Page, Paging, page_of, row_number
 from app.core.validation import field_errors
 
@@ -101,7 +105,7 @@ async def read_catalogue(request: Request, actor: Reader) -> Response:
     shelf = await _shelf_of(built).look()
     edition = shelf.edition(place.division, place.on or china_day(built.clock.now()), "?division")
     headers = {"ETag": f'W/"{edition.fingerprint}"', "Cache-Control": "private, no-cache"}
-    if _matches(request.headers.get("if-none-match"), edition.fingerprint):
+    if is_held(request.headers.get("if-none-match"), edition.fingerprint):
         return Response(status_code=304, headers=headers)
     return Response(_rendered(edition), headers=headers, media_type=JSON)
 
@@ -172,15 +176,22 @@ async def add_alias(
     return AddedAliasOut(drug=_short(added.drug), kind=added.kind, value=added.value)
 
 
+@router.put("/drugs/{drug_id}/limit")
+async def set_limit(
+    drug_id: UUID, body: LimitIn, session: Transaction, now: Now, actor: Keeper, built: Built
+) -> LimitedDrugOut:
+    """Say how much of a listed drug is noticed. Purchases beyond it are kept and flagged, and the clerk is told.
+
+    It holds from the next purchase on, wherever the drug's list does, and for later versions of the list as well.
+    """
+    drug = await service.set_limit(session, drug_id, body, actor=actor, now=now)
+    _shelf_of(built).forget()  # other processes notice within a second
+    return LimitedDrugOut(drug=_short(drug), limit=None if drug.limit is None else LimitOut.model_validate(drug.limit))
+
+
 def _shelf_of(built: Services) -> KnownShelf:
     shelf: KnownShelf = built.parts.setdefault(KnownShelf, KnownShelf(built))
     return shelf
-
-
-def _matches(if_none_match: str | None, fingerprint: str) -> bool:
-    """Compare weakly (RFC 9110, 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
-    return "*" in tags or f'"{fingerprint}"' in tags
 
 
 def _rendered(edition: Edition) -> bytes:
@@ -232,6 +243,7 @@ def _drug(drug: Drug) -> ListedDrugOut:
             trace_prefixes=values[AliasKind.TRACE],
             names=values[AliasKind.NAME],
         ),
+        limit=None if drug.limit is None else LimitOut.model_validate(drug.limit),
     )
 
 

@@ -63,6 +63,27 @@ class NewAliasIn(AliasIn):
     drug_id: UUID
 
 
+class LimitIn(Model):
+    """How much of a listed drug is noticed; members that are left out or null set no limit, so `{}` takes both away."""
+
+    most_per_purchase: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = Field(
+        default=None, description="More packs than this in one purchase are a large quantity"
+    )
+    most_per_buyer: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = Field(
+        default=None,
+        description="More packs than this, bought by one buyer within `within_days`, are a repeated purchase",
+    )
+    within_days: Annotated[int, Field(strict=True, ge=1, le=90)] | None = Field(
+        default=None, description="Calendar days in China, the day of purchase among them"
+    )
+
+    @model_validator(mode="after")
+    def _counts_within_days(self) -> Self:
+        if (self.most_per_buyer is None) != (self.within_days is None):
+            raise PydanticCustomError("limit_incomplete", "most_per_buyer and within_days go together")
+        return self
+
+
 class UnresolvedFilter(Filter):
     """Which of the products that did not resolve to show."""
 
@@ -119,6 +140,14 @@ class AliasesOut(Out):
     names: list[str]
 
 
+class LimitOut(Out):
+    """How many packs one purchase may hold, and one buyer may buy within so many days, before it is flagged."""
+
+    most_per_purchase: int | None
+    most_per_buyer: int | None
+    within_days: int | None
+
+
 class ListedDrugOut(Out):
     """A listed drug."""
 
@@ -131,6 +160,7 @@ class ListedDrugOut(Out):
     confirmed: bool
     source_url: str | None
     aliases: AliasesOut
+    limit: LimitOut | None
 
 
 class CatalogueOut(Out):
@@ -167,6 +197,13 @@ class ResolvedListOut(Out):
     """One answer per product, in the order of the request."""
 
     items: list[ResolvedOut]
+
+
+class LimitedDrugOut(Out):
+    """A listed drug and its limit; null where it has none."""
+
+    drug: DrugOut
+    limit: LimitOut | None
 
 
 class AddedAliasOut(Out):

@@ -2,21 +2,21 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import service as audit
 from app.auth.rules import Actor
-from app.catalogue.directory import Directory, Drug, Edition
-from app.catalogue.models import DrugAlias, DrugList, ListedDrug
+from app.catalogue.directory import Directory, Drug, Edition, Limit
+from app.catalogue.models import DrugAlias, DrugLimit, DrugList, ListedDrug
 from app.catalogue.queries import CATALOGUE, aliases_of, drug_ids_of, find_list_of, find_newest, versions_of
 from app.catalogue.rules import CodeInvalid, Resolution, normal_alias
-from app.catalogue.schemas import DrugListIn, ProductIn
+from app.catalogue.schemas import DrugListIn, LimitIn, ProductIn
 from app.catalogue.vocabulary import AliasKind
 from app.catalogue.wording import parse_wording
 from app.core.errors import AppError, FieldError, NotFound, OutOfDivision
@@ -190,6 +190,37 @@ async def add_alias(
         detail={"kind": kind.value, "value": stored},
     )
     return AddedAlias(drug, kind, stored, created=True)
+
+
+async def set_limit(session: AsyncSession, drug_id: UUID, wanted: LimitIn, *, actor: Actor, now: datetime) -> Drug:
+    """Say how much of an entry is noticed, in place of what was said before; return it. It holds from the next purchase on.
+
+    Raises:
+        NotFound: there is no such entry, or its list is for a division outside the actor's own.
+    """
+    listing = await find_list_of(session, drug_id)
+    if listing is None or not actor.sees(listing.division):
+        raise NotFound
+    drug = (await CATALOGUE.get(session)).drug(drug_id)  # before the change, as in `add_alias`
+    limit = Limit(wanted.most_per_purchase, wanted.most_per_buyer, wanted.within_days)
+    await changed(session, CATALOGUE.name)
+    entry = {"list_code": listing.code, "wording": drug.wording}
+    if limit == Limit(None, None, None):
+        await session.execute(delete(DrugLimit).filter_by(**entry))
+    else:
+        told = {**asdict(limit), "set_at": now}
+        statement = upsert(DrugLimit).values(**entry, **told)
+        await session.execute(statement.on_conflict_do_update(index_elements=list(entry), set_=told))
+    await audit.record(
+        session,
+        actor=actor,
+        now=now,
+        action="drug_limit.set",
+        subject=("listed_drug", drug_id),
+        division=listing.division,
+        detail=asdict(limit),
+    )
+    return replace(drug, limit=None if limit == Limit(None, None, None) else limit)
 
 
 def check_list(wanted: DrugListIn) -> list[FieldError]:

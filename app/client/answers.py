@@ -54,11 +54,12 @@ class UnexpectedAnswer(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What the clerk must do now."""
+    """What the clerk must do now; `text` is in the client's language."""
 
     code: str
     zh: str
     en: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,27 @@ class Catalogue:
     raw: Json
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask the buyer. `type` is `yes_no`, `number`, `single_choice` or `multiple_choice`; `raw` has bounds and choices."""
+
+    code: str
+    type: str
+    zh: str
+    en: str
+    required: bool
+    raw: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Questionnaires:
+    """What to ask at a place on a day, disease by disease, and the tag by which to ask whether it still holds."""
+
+    etag: str
+    questions: tuple[Question, ...]
+    raw: Json
+
+
 def _field_errors(errors: Iterable[Json]) -> tuple[FieldError, ...]:
     return tuple(
         FieldError(str(error["pointer"]), str(error["code"]), str(error.get("detail", ""))) for error in errors
@@ -143,7 +165,10 @@ def registered(body: Json, *, is_new: bool) -> Registered:
         revision=int(body["revision"]),
         items=tuple(ItemResult(item["status"], item["drug_id"], item["drug"]) for item in body["items"]),
         flags=tuple(body["flags"]),
-        advice=tuple(Advice(advice["code"], advice["zh"], advice["en"]) for advice in body["advice"]),
+        advice=tuple(
+            Advice(advice["code"], advice["zh"], advice["en"], advice.get("text", advice["zh"]))
+            for advice in body["advice"]
+        ),
         warnings=_field_errors(body["warnings"]),
         raw=body,
     )
@@ -179,3 +204,14 @@ def catalogue(body: Json, etag: str) -> Catalogue:
         for drug in body["drugs"]
     )
     return Catalogue(etag, drugs, body)
+
+
+def questionnaires(body: Json, etag: str) -> Questionnaires:
+    questions = {
+        question["code"]: Question(
+            question["code"], question["type"], question["zh"], question["en"], bool(question["required"]), question
+        )
+        for one in body["questionnaires"]
+        for question in one["questions"]
+    }
+    return Questionnaires(etag, tuple(questions.values()), body)

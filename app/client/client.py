@@ -17,6 +17,7 @@ from .answers import (
     Catalogue,
     Json,
     Problem,
+    Questionnaires,
     Registered,
     Resolved,
     RowResult,
@@ -27,6 +28,7 @@ from .answers import (
     row_results,
 )
 from .answers import catalogue as listed
+from .answers import questionnaires as asked
 from .purchases import Purchase
 
 MAX_BATCH_ROWS = 10_000
@@ -66,6 +68,7 @@ class Client:
         url: str,
         token: str | Callable[[], str],
         *,
+        language: str = "zh",
         patience: Patience | None = None,
         timeout_seconds: float = 30.0,
         transport: httpx.BaseTransport | None = None,
@@ -76,6 +79,7 @@ class Client:
         Args:
             url: where the service is; https, but for this machine itself.
             token: the till's key, or what gives it at each request (for one that is rotated).
+            language: of the advice, `zh` or `en`.
             timeout_seconds: for connecting and for each wait on the network; a whole answer may take four times as long.
 
         Raises:
@@ -87,6 +91,7 @@ class Client:
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ValueError("Identities travel over https only (http is for this machine itself)")
         self._token = token if callable(token) else lambda: token
+        self._language = language
         self._patience = patience or Patience()
         self._answer_seconds = 4 * timeout_seconds
         self._sleep = sleep
@@ -155,11 +160,24 @@ class Client:
         Raises:
             Problem, Unavailable, UnexpectedAnswer
         """
+        return self._unless_held("/v1/catalogue", division, on, etag, listed)
+
+    def questionnaires(self, division: str, on: date | None = None, etag: str | None = None) -> Questionnaires | None:
+        """Return what to ask at a place on a day (today), or None if what came with `etag` still holds.
+
+        Raises:
+            Problem, Unavailable, UnexpectedAnswer
+        """
+        return self._unless_held("/v1/questionnaires", division, on, etag, asked)
+
+    def _unless_held(
+        self, path: str, division: str, on: date | None, etag: str | None, reader: Callable[[Any, str], T]
+    ) -> T | None:
         params = {"division": division} | ({"on": on.isoformat()} if on else {})
-        answer = self._call("GET", "/v1/catalogue", params=params, headers={"If-None-Match": etag} if etag else {})
+        answer = self._call("GET", path, params=params, headers={"If-None-Match": etag} if etag else {})
         if answer.status == 304 and etag:
             return None
-        return answer.read(lambda body: listed(body, answer.headers.get("etag", "")), 200)
+        return answer.read(lambda body: reader(body, answer.headers.get("etag", "")), 200)
 
     def _call(
         self,
@@ -172,6 +190,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> "_Answer":
         sent = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json", **(headers or {})}
+        sent["Accept-Language"] = self._language
         if media_type is not None:
             sent["Content-Type"] = media_type
         attempt = 1

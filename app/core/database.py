@@ -1,7 +1,7 @@
 """The database: one declarative base, one place where a transaction is committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
@@ -172,3 +172,29 @@ async def driver(session: AsyncSession) -> Any:
             await session.execute(text("SELECT 1"))
         session.info["driver"] = connection
     return session.info["driver"]
+
+
+async def copy_in(session: AsyncSession, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows as `COPY` does, in the order of the columns.
+
+    Two thirds of what an `INSERT` of the same rows from arrays costs the database, and half of what it costs here.
+    """
+    if rows:
+        await (await driver(session)).copy_records_to_table(table, columns=columns, records=rows)
+
+
+async def copy_unless_taken(
+    session: AsyncSession, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> bool:
+    """Insert all rows and return True; or none, because somebody else has inserted one of them, and return False.
+
+    Waits for whoever is about to. What they inserted is committed then and can be looked up. Two transactions that bring the
+    same rows in the same order wait for each other and never in a ring.
+    """
+    connection = await driver(session)
+    try:
+        async with connection.transaction():  # a savepoint
+            await copy_in(session, table, columns, rows)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True

@@ -90,6 +90,12 @@ def problem(error: errors.AppError, request_id: str | None) -> Response:
     return Response(body, error.status, error.headers, PROBLEM_JSON)
 
 
+def is_held(if_none_match: str | None, fingerprint: str) -> bool:
+    """Say whether the caller holds what it asks for: its ETags, compared weakly (RFC 9110, 13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return "*" in tags or f'"{fingerprint}"' in tags
+
+
 def request_id_of(request: Request) -> str | None:
     """Return the id that the middleware gave this request."""
     return cast("str | None", request.scope.get("request_id"))

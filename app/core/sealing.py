@@ -47,6 +47,8 @@ class HashKind(StrEnum):
     DOCUMENT = "document"
     PHONE = "phone"
     NAME = "name"
+    NAME_BIRTH = "name_birth"
+    DOCUMENT_PART = "document_part"
     PRESENTATION = "presentation"
     CONTENT = "content"
 

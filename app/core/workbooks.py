@@ -109,14 +109,20 @@ def _inspect_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
 
 def _rows_of(sheet: Any) -> Iterator[list[str]]:
     sheet.reset_dimensions()  # what the file says of its own size may be wrong
+    blank = None  # what the reader gives for every row that the file leaves out, up to the last of a million
     for number, row in enumerate(sheet.iter_rows(max_col=MOST_COLUMNS + 1), start=1):
         if number > MOST_ROWS:
             raise SheetUnreadable("The sheet has more rows than a sheet can have")
+        if row is blank:
+            yield []
+            continue
         cells = [_text_of(cell) for cell in row]
         while cells and not cells[-1]:
             cells.pop()
         if len(cells) > MOST_COLUMNS:
             raise SheetUnreadable(f"The sheet has more than {MOST_COLUMNS} columns")
+        if not cells:
+            blank = row
         yield cells
 
 

@@ -7,7 +7,8 @@ from uuid import UUID
 from pydantic import Field
 
 from app.core.schemas import Model, Out, Reason, ShortText
-from app.matching.rules import MatchRole, MatchStatus, Strength
+from app.matching.passes import Strength
+from app.matching.rules import MatchRole, MatchStatus
 from app.people.documents import DocumentType
 from app.people.schemas import DocumentIn, RevealedOut
 from app.registrations.schemas import Flag

@@ -10,7 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cases.rules import Classification
 from app.core.database import driver
-from app.matching.rules import Key, Marks, MatchRole
+from app.core.sealing import Keyring
+from app.matching.neighbours import Neighbours, neighbours_of_listed, neighbours_of_presented
+from app.matching.passes import Finding, Marks, city_of, compare, foremost
+from app.matching.rules import Key, MatchRole
 
 # The rows on both sides are locked against change, not against reading: a reclassification that comes now waits, and its own
 # job then sees the matches made here. FOR SHARE reads the newest version of a row that changed in between – and leaves the row out,
@@ -18,34 +21,43 @@ from app.matching.rules import Key, Marks, MatchRole
 # that the two never wait for each other in a ring.
 _COLUMNS = """
 SELECT r.id AS registration_id, side.role, r.purchased_at, r.division,
-       c.id AS case_id, c.classification, c.onset_on, c.confirmed_at,
+       c.id AS case_id, c.classification, c.onset_on, c.confirmed_at, c.division AS case_division,
+       presented.id AS presented_id, listed.id AS listed_id,
        presented.document_hash AS presented_document, presented.document_type AS presented_type,
        presented.phone_hash AS presented_phone, presented.name_hash AS presented_name,
+       presented.name_birth_hash AS presented_birth,
        listed.document_hash AS listed_document, listed.document_type AS listed_type,
-       listed.phone_hash AS listed_phone, listed.name_hash AS listed_name
+       listed.phone_hash AS listed_phone, listed.name_hash AS listed_name, listed.name_birth_hash AS listed_birth
 """
 
 # Asked of the newest version of the row, once it is locked.
 _STANDS = "r.voided_at IS NULL AND side.person_id = CASE side.role WHEN 'buyer' THEN r.buyer_id ELSE r.patient_id END"
 
-# One pass for each rule, over an index of keyed hashes. People on case lists are looked for once for each mark, not for each
-# presentation: a till that writes one name and phone for a thousand customers must not make a million pairs.
+# One look for each pass, over an index of keyed hashes; $3 and $4 are the pairs that a closer look has found. People on case lists
+# are looked for once for each mark, not for each presentation: a till that writes one name and phone for a thousand customers must
+# not make a million pairs.
 _OF_REGISTRATIONS = f"""
 WITH side AS (
     SELECT id AS registration_id, 'buyer' AS role, buyer_id AS person_id FROM registrations WHERE id = ANY($2::uuid[])
     UNION ALL
     SELECT id, 'patient', patient_id FROM registrations WHERE id = ANY($2::uuid[]) AND patient_id IS NOT NULL
 ), shown AS MATERIALIZED (
-    SELECT id, document_hash, phone_hash, name_hash FROM people WHERE id = ANY($1::uuid[])
+    SELECT id, document_hash, phone_hash, name_hash, name_birth_hash, document_type
+    FROM people WHERE id = ANY($1::uuid[])
 ), on_lists AS MATERIALIZED (
-    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash
+    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash, there.name_birth_hash, there.document_type
     FROM (SELECT DISTINCT document_hash FROM shown) AS mark
     JOIN people there ON there.document_hash = mark.document_hash
     WHERE EXISTS (SELECT FROM cases WHERE cases.person_id = there.id)
     UNION
-    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash
+    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash, there.name_birth_hash, there.document_type
     FROM (SELECT DISTINCT phone_hash, name_hash FROM shown) AS mark
     JOIN people there ON there.phone_hash = mark.phone_hash AND there.name_hash = mark.name_hash
+    WHERE EXISTS (SELECT FROM cases WHERE cases.person_id = there.id)
+    UNION
+    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash, there.name_birth_hash, there.document_type
+    FROM (SELECT DISTINCT name_birth_hash FROM shown) AS mark
+    JOIN people there ON there.name_birth_hash = mark.name_birth_hash
     WHERE EXISTS (SELECT FROM cases WHERE cases.person_id = there.id)
 ), same AS (
     SELECT shown.id AS here, there.id AS there
@@ -53,6 +65,12 @@ WITH side AS (
     UNION
     SELECT shown.id, there.id
     FROM shown JOIN on_lists there ON there.phone_hash = shown.phone_hash AND there.name_hash = shown.name_hash
+    UNION
+    SELECT shown.id, there.id
+    FROM shown JOIN on_lists there ON there.name_birth_hash = shown.name_birth_hash
+    WHERE there.document_type IS DISTINCT FROM 'resident_id' OR shown.document_type IS DISTINCT FROM 'resident_id'
+    UNION
+    SELECT * FROM unnest($3::uuid[], $4::uuid[])
 )
 {_COLUMNS}
 FROM side
@@ -74,6 +92,13 @@ WITH same AS (
     SELECT here.id, there.id
     FROM people here JOIN people there ON there.phone_hash = here.phone_hash AND there.name_hash = here.name_hash
     WHERE here.id = ANY($1::uuid[])
+    UNION
+    SELECT here.id, there.id
+    FROM people here JOIN people there ON there.name_birth_hash = here.name_birth_hash
+    WHERE here.id = ANY($1::uuid[])
+      AND (there.document_type IS DISTINCT FROM 'resident_id' OR here.document_type IS DISTINCT FROM 'resident_id')
+    UNION
+    SELECT * FROM unnest($3::uuid[], $4::uuid[])
 ), side AS (
     SELECT r.id AS registration_id, 'buyer' AS role, same.here, r.buyer_id AS person_id
     FROM same JOIN registrations r ON r.buyer_id = same.there
@@ -94,7 +119,7 @@ ORDER BY c.authority, c.case_number, r.id FOR SHARE OF r, c
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A registration and a case whose people may be the same."""
+    """A registration and a case whose people may be the same, and what the passes say of these two."""
 
     registration_id: UUID
     role: MatchRole
@@ -106,6 +131,7 @@ class Candidate:
     confirmed_at: datetime | None
     presented: Marks
     listed: Marks
+    finding: Finding | None
 
     @property
     def key(self) -> Key:
@@ -124,27 +150,45 @@ async def _planned_anew(session: AsyncSession) -> Any:
     return connection
 
 
-async def candidates_of_registrations(session: AsyncSession, ids: Collection[UUID]) -> list[Candidate]:
+async def candidates_of_registrations(
+    session: AsyncSession, ids: Collection[UUID], keyring: Keyring
+) -> list[Candidate]:
     """Return every case that may concern a buyer or patient of these registrations."""
     connection = await _planned_anew(session)
-    people = await connection.fetch(
+    rows = await connection.fetch(
         "SELECT buyer_id AS id FROM registrations WHERE id = ANY($1::uuid[])"
         " UNION SELECT patient_id FROM registrations WHERE id = ANY($1::uuid[]) AND patient_id IS NOT NULL",
         list(ids),
     )
-    rows = await connection.fetch(_OF_REGISTRATIONS, [row["id"] for row in people], list(ids))
-    return [_candidate(row) for row in rows]
+    people = [row["id"] for row in rows]
+    near = await neighbours_of_presented(session, people, keyring)
+    pairs = [presented for presented, _ in near], [listed for _, listed in near]
+    return [_candidate(row, near) for row in await connection.fetch(_OF_REGISTRATIONS, people, list(ids), *pairs)]
 
 
-async def candidates_of_cases(session: AsyncSession, ids: Collection[UUID]) -> list[Candidate]:
+async def candidates_of_cases(session: AsyncSession, ids: Collection[UUID], keyring: Keyring) -> list[Candidate]:
     """Return every registration whose buyer or patient may be one of these cases."""
     connection = await _planned_anew(session)
-    people = await connection.fetch("SELECT DISTINCT person_id AS id FROM cases WHERE id = ANY($1::uuid[])", list(ids))
-    rows = await connection.fetch(_OF_CASES, [row["id"] for row in people], list(ids))
-    return [_candidate(row) for row in rows]
+    rows = await connection.fetch("SELECT DISTINCT person_id AS id FROM cases WHERE id = ANY($1::uuid[])", list(ids))
+    people = [row["id"] for row in rows]
+    near = await neighbours_of_listed(session, people, keyring)
+    pairs = [listed for _, listed in near], [presented for presented, _ in near]
+    return [_candidate(row, near) for row in await connection.fetch(_OF_CASES, people, list(ids), *pairs)]
 
 
-def _candidate(row: Any) -> Candidate:
+def _candidate(row: Any, neighbours: Neighbours) -> Candidate:
+    presented = Marks(
+        row["presented_document"],
+        row["presented_type"],
+        row["presented_phone"],
+        row["presented_name"],
+        row["presented_birth"],
+    )
+    listed = Marks(
+        row["listed_document"], row["listed_type"], row["listed_phone"], row["listed_name"], row["listed_birth"]
+    )
+    city = city_of(row["division"])
+    by_hashes = compare(presented, listed, same_city=city is not None and city == city_of(row["case_division"]))
     return Candidate(
         row["registration_id"],
         MatchRole(row["role"]),
@@ -154,6 +198,7 @@ def _candidate(row: Any) -> Candidate:
         Classification(row["classification"]),
         row["onset_on"],
         row["confirmed_at"],
-        Marks(row["presented_document"], row["presented_type"], row["presented_phone"], row["presented_name"]),
-        Marks(row["listed_document"], row["listed_type"], row["listed_phone"], row["listed_name"]),
+        presented,
+        listed,
+        foremost((by_hashes, neighbours.get((row["presented_id"], row["listed_id"])))),
     )

@@ -1,20 +1,22 @@
-"""Matches, for epidemiologists."""
+"""Matches and their review, for epidemiologists."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Transaction
+from app.core.http import Keys, Now, Transaction
 from app.core.pagination import Page, Paging, page_of
-from app.matching import queries
-from app.matching.schemas import MatchFilter, MatchOut
+from app.matching import queries, reviews
+from app.matching.schemas import MatchFilter, MatchOut, ReviewIn
 
 router = APIRouter(prefix="/v1/matches", tags=["matches"])
 
 Viewer = Annotated[Actor, Depends(requires(Permission.READ_MATCHES))]
+Reviewer = Annotated[Actor, Depends(requires(Permission.REVIEW_MATCHES))]
+_CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "The match's status does not allow it"}}
 
 
 @router.get("")
@@ -26,14 +28,14 @@ async def list_matches(
     request: Request,
     response: Response,
 ) -> Page[MatchOut]:
-    """List matches at pharmacies of your division, each with its evidence, the newest first."""
+    """List matches at pharmacies of your division, each with its evidence; the review queue is `status=possible`."""
     after = paging.after_key(UUID)
     rows = await queries.list_matches(
         session,
         scope=actor.division,
         filters=filters,
         limit=paging.limit + 1,
-        before=None if after is None else UUID(str(after[0])),
+        after=None if after is None else UUID(str(after[0])),
     )
     shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
     return Page(items=list(shown), next_cursor=cursor)
@@ -42,4 +44,31 @@ async def list_matches(
 @router.get("/{match_id}")
 async def get_match(match_id: UUID, session: Transaction, actor: Viewer) -> MatchOut:
     """Show one match with its evidence."""
+    return await queries.get_match(session, match_id, scope=actor.division)
+
+
+@router.post("/{match_id}/confirm", responses=_CONFLICT)
+async def confirm_match(
+    match_id: UUID, body: ReviewIn, session: Transaction, actor: Reviewer, now: Now, keyring: Keys
+) -> MatchOut:
+    """Say that the two are one person. All their matches count from now on, and rewards and alerts follow."""
+    await reviews.confirm_match(session, match_id, reason=body.reason, actor=actor, now=now, keyring=keyring)
+    return await queries.get_match(session, match_id, scope=actor.division)
+
+
+@router.post("/{match_id}/reject", responses=_CONFLICT)
+async def reject_match(
+    match_id: UUID, body: ReviewIn, session: Transaction, actor: Reviewer, now: Now, keyring: Keys
+) -> MatchOut:
+    """Say that the two are different people: never these again. What counted is withdrawn, and rewards and alerts follow."""
+    await reviews.reject_match(session, match_id, reason=body.reason, actor=actor, now=now, keyring=keyring)
+    return await queries.get_match(session, match_id, scope=actor.division)
+
+
+@router.post("/{match_id}/reopen", responses=_CONFLICT)
+async def reopen_match(
+    match_id: UUID, body: ReviewIn, session: Transaction, actor: Reviewer, now: Now, keyring: Keys
+) -> MatchOut:
+    """Take a confirmation or rejection back: a possible match is in the queue again, another one counts again."""
+    await reviews.reopen_match(session, match_id, reason=body.reason, actor=actor, now=now, keyring=keyring)
     return await queries.get_match(session, match_id, scope=actor.division)

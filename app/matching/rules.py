@@ -1,5 +1,6 @@
-"""When a registration and a case concern the same person."""
+"""When a registration and a case match, and where a match stands after what people decided."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,7 +9,7 @@ from uuid import UUID
 
 from app.cases.rules import Classification
 from app.core.clock import china_day
-from app.people.documents import DocumentType
+from app.matching.passes import Marks, Strength
 
 
 class MatchRole(StrEnum):
@@ -22,35 +23,91 @@ Key = tuple[UUID, UUID, MatchRole]
 """What names a match: registration, case and role."""
 
 
-class Strength(StrEnum):
-    """How much a match is worth."""
-
-    CERTAIN = "certain"
-    """The same document."""
-    STRONG = "strong"
-    """The same phone and the same name."""
-
-
 class MatchStatus(StrEnum):
     """Where a match stands."""
 
     COUNTED = "counted"
     """It holds and counts at once."""
+    POSSIBLE = "possible"
+    """It waits for a person's review, and does not count."""
+    CONFIRMED = "confirmed"
+    """A person confirmed it; it counts."""
+    REJECTED = "rejected"
+    """A person said that these are two people; it does not count."""
     WITHDRAWN = "withdrawn"
-    """The facts no longer bear it out; it counts again when they do."""
+    """The facts no longer bear it out; it stands again when they do."""
 
 
-COUNTING = frozenset({MatchStatus.COUNTED})
+COUNTING = frozenset({MatchStatus.COUNTED, MatchStatus.CONFIRMED})
 """In which statuses a match counts."""
 
 
-class Agreement(StrEnum):
-    """How one field compares."""
+class Act(StrEnum):
+    """What a reviewer can say of two people."""
 
-    EQUAL = "equal"
-    DIFFERS = "differs"
-    ABSENT = "absent"
-    """One side does not have it, or it was not compared."""
+    CONFIRM = "confirm"
+    """They are one."""
+    REJECT = "reject"
+    """They are two: never these again."""
+    REOPEN = "reopen"
+    """Back to the queue: as if nothing had been said."""
+
+
+ALLOWED: Mapping[Act, frozenset[MatchStatus]] = {
+    Act.CONFIRM: frozenset({MatchStatus.POSSIBLE, MatchStatus.REJECTED}),
+    Act.REJECT: frozenset({MatchStatus.POSSIBLE, MatchStatus.CONFIRMED, MatchStatus.COUNTED}),
+    Act.REOPEN: frozenset({MatchStatus.CONFIRMED, MatchStatus.REJECTED}),
+}
+"""From which statuses each act is possible."""
+
+_WORTH = (Strength.CERTAIN, Strength.STRONG, Strength.POSSIBLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was last said of two people, and how strong the match was of which it was said."""
+
+    act: Act
+    strength: Strength
+
+
+def status_of(strength: Strength, said: Said | None) -> MatchStatus:
+    """Return where a match stands that the facts bear out.
+
+    A rejection holds against what is as strong as what was judged, or weaker. Something stronger is a new fact, and counts.
+    """
+    if said is not None and said.act is Act.REJECT and _WORTH.index(strength) >= _WORTH.index(said.strength):
+        return MatchStatus.REJECTED
+    if strength is not Strength.POSSIBLE:
+        return MatchStatus.COUNTED
+    if said is not None and said.act is Act.CONFIRM:
+        return MatchStatus.CONFIRMED
+    return MatchStatus.POSSIBLE
+
+
+def pair_of(presented: Marks, listed: Marks, key: Key) -> bytes:
+    """Return the fingerprint of the two people of a match, of which a reviewer speaks.
+
+    It is the same in every registration of the one and every case of the other, in either order. Where both go by the same
+    identifier – the same document, or the same phone and name without one – nothing tells the two apart but this registration: then
+    the fingerprint is that of this registration alone, and of whoever goes by that identifier.
+    """
+    one, other = _known_by(presented), _known_by(listed)
+    if one == other:
+        registration_id, _, role = key
+        parts = [one, registration_id.bytes, role.value.encode()]
+    else:
+        parts = sorted((one, other))
+    return hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).digest()[:16]
+
+
+def _known_by(marks: Marks) -> bytes:
+    """Return by what a person is known again: the document, else phone and name, else name and birth date."""
+    if marks.document is not None:
+        return b"d" + marks.document
+    if marks.phone is not None and marks.name is not None:
+        return b"p" + marks.phone + marks.name
+    return b"b" + (marks.name_birth or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,57 +123,6 @@ class MatchingPolicy:
 
 
 POLICY = MatchingPolicy()
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The keyed hashes of what was presented; None is what was not. Missing never equals missing."""
-
-    document: bytes | None
-    document_type: str | None
-    phone: bytes | None
-    name: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Why two presentations are the same person: the strength, and how each field compares."""
-
-    strength: Strength
-    evidence: Mapping[str, Agreement]
-
-
-def compare(one: Marks, other: Marks) -> Finding | None:
-    """Return why two presentations are the same person, or None if nothing says so.
-
-    The same document is certain. The same phone and name are strong – unless both showed a resident identity number
-    and these differ: the check character catches every single slip, so they are two people. (Passports and permits are
-    renewed under new numbers, so those may differ.)
-    """
-    evidence = {
-        "document": _agreement(one.document, other.document),
-        "phone": _agreement(one.phone, other.phone),
-        "name": _agreement(one.name, other.name),
-        # Read from the document where that has one; not compared by itself.
-        "birth_date": Agreement.ABSENT,
-    }
-    if evidence["document"] is Agreement.EQUAL:
-        # An insurance card that bears a resident number is the same document as the resident's own.
-        if DocumentType.RESIDENT_ID in (one.document_type, other.document_type):
-            evidence["birth_date"] = Agreement.EQUAL
-        return Finding(Strength.CERTAIN, evidence)
-    two_people = evidence["document"] is Agreement.DIFFERS and (
-        one.document_type == other.document_type == DocumentType.RESIDENT_ID
-    )
-    if evidence["phone"] is evidence["name"] is Agreement.EQUAL and not two_people:
-        return Finding(Strength.STRONG, evidence)
-    return None
-
-
-def _agreement(one: bytes | None, other: bytes | None) -> Agreement:
-    if one is None or other is None:
-        return Agreement.ABSENT
-    return Agreement.EQUAL if one == other else Agreement.DIFFERS
 
 
 def in_window(

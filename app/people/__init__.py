@@ -1,7 +1,7 @@
 """Who somebody is.
 
 Owns the identifiers of buyers, patients and cases: how a document number, a phone and a name are normalised
-(`documents.py`, `phones.py`, `names.py`), and the `people` table in which each distinct presentation – what was shown
+(`documents.py`, `phones.py`, `names.py`), when two documents are one slip apart (`nearness.py`), and the `people` table in which each distinct presentation – what was shown
 at the counter or stands on a case list – is kept once, sealed, and found by keyed hashes only. Verbs: `ensure_people`,
 `open_people`. Registrations and cases point here and hold no identifier themselves.
 

@@ -57,13 +57,14 @@ class Document:
     """A document as normalised.
 
     `number` is what is shown to those who may see it; `comparable` is equal exactly where two documents are the same
-    person's same document.
+    person's same document. `old_form`: it is a resident number that was shown in 15 digits, which nothing checked.
     """
 
     type: DocumentType
     number: str
     comparable: str
     notices: tuple[Notice, ...] = ()
+    old_form: bool = False
 
     def __repr__(self) -> str:
         return f"Document({self.type.value})"  # an identity has no place in a log or a traceback
@@ -113,6 +114,7 @@ _PROVINCES = frozenset(
 )
 _WHOLE_PROVINCES = {"81": "810000", "82": "820000", "83": "830000"}
 
+_CHECKED = (DocumentType.RESIDENT_ID, DocumentType.FOREIGNER_PERMANENT_RESIDENCE)
 _HK_MACAU_FOR_LIFE = 9
 _TAIWAN_FOR_LIFE = 8
 _OLDEST_YEAR = 1800
@@ -181,11 +183,21 @@ def lengthen(old: str) -> str:
     return first_17 + check_character(first_17)
 
 
+def shorten(number: str) -> str | None:
+    """Return the 15 digits that a resident number had before 1999, or None where it never had that form."""
+    old = number[:6] + number[8:17]
+    return old if lengthen(old) == number else None
+
+
 def birth_date(document: Document) -> date | None:
     """Return the birth date that the number tells, or None where it tells none."""
-    number = document.comparable.rpartition(":")[2]
-    tells = document.comparable.startswith((DocumentType.RESIDENT_ID, DocumentType.FOREIGNER_PERMANENT_RESIDENCE))
-    return _born(number) if tells and _RESIDENT.fullmatch(number) else None
+    return _born(document.comparable[-18:]) if is_checked(document.comparable) else None
+
+
+def is_checked(comparable: str) -> bool:
+    """Say whether a number, as `comparable` writes it, has the 18 characters of which the last checks the others."""
+    kind, _, number = comparable.partition(":")
+    return kind in _CHECKED and _RESIDENT.fullmatch(number) is not None
 
 
 def sex(document: Document) -> Sex | None:
@@ -198,7 +210,8 @@ def sex(document: Document) -> Sex | None:
 
 def _resident(number: str, today: date) -> Document | Problem:
     notices: tuple[Notice, ...] = ()
-    if _OLD_RESIDENT.fullmatch(number):
+    old_form = _OLD_RESIDENT.fullmatch(number) is not None
+    if old_form:
         number = lengthen(number)
         notices = (OLD_FORM,)
     elif not _RESIDENT.fullmatch(number):
@@ -213,7 +226,7 @@ def _resident(number: str, today: date) -> Document | Problem:
     elif number[:2] not in _PROVINCES or number[:6] != _WHOLE_PROVINCES.get(number[:2], number[:6]):
         notices = (*notices, AREA_UNKNOWN)
     kind = DocumentType.RESIDENT_ID
-    return Document(kind, number, comparable(kind, number), notices)
+    return Document(kind, number, comparable(kind, number), notices, old_form)
 
 
 def _foreigner(number: str, today: date) -> Document | Problem:

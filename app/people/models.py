@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, Index, LargeBinary, SmallInteger, UniqueConstraint, text
+from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, text_enum
@@ -31,6 +31,7 @@ class Person(Base):
             postgresql_where=text("phone_hash IS NOT NULL"),  # and not more: a phone is searched for alone, too
         ),
         Index("ix_people_name_hash", "name_hash", postgresql_where=text("name_hash IS NOT NULL")),
+        Index("ix_people_name_birth_hash", "name_birth_hash", postgresql_where=text("name_birth_hash IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -39,6 +40,19 @@ class Person(Base):
     document_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     name_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    name_birth_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     document_type: Mapped[DocumentType | None] = mapped_column(text_enum(DocumentType))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class DocumentMark(Base):
+    """A keyed hash by which somebody is found whose document is one slip away (`nearness.near_marks`).
+
+    Only who showed what nothing checks has them: a passport, a permit, a card, a resident number in 15 digits.
+    """
+
+    __tablename__ = "document_marks"
+
+    hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey(Person.id), primary_key=True, index=True)

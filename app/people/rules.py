@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from app.people.characters import compact
-from app.people.documents import Document, DocumentType, comparable, normalise_document
+from app.people.documents import Document, DocumentType, birth_date, comparable, normalise_document
 from app.people.findings import Notice, Problem
 from app.people.names import Name, fold, normalise_name
 from app.people.phones import Phone, normalise_phone
@@ -19,6 +19,11 @@ REASON_NOT_KEPT = Notice(
 )
 NAME_COUNTS_AS_MISSING = Notice("/name", "name_empty", "The name has no letter in it, so it counts as missing")
 
+BIRTH_DATE_AHEAD = Problem("/birth_date", "birth_date_invalid", "Nobody is born in the future")
+BIRTH_DATE_CONTRADICTS = Problem(
+    "/birth_date", "birth_date_contradicts_document", "The document's number tells another birth date"
+)
+
 _TELLING_NAME_BYTES = 5  # two Han characters, or five Latin letters
 
 _KINDS = (None, *(kind.value for kind in DocumentType))
@@ -28,7 +33,8 @@ _KINDS = (None, *(kind.value for kind in DocumentType))
 class Identity:
     """Who somebody is, in plain text: exactly what is sealed, and nothing else.
 
-    Values are normalised; None is what was not presented.
+    Values are normalised; None is what was not presented. `birth_date` is there only where the document tells none;
+    `document_old_form` says that a resident number was shown in 15 digits, although it is kept in 18.
     """
 
     name: str | None = None
@@ -38,9 +44,25 @@ class Identity:
     phone: str | None = None
     address_division: str | None = None
     address_line: str | None = None
+    birth_date: date | None = None
+    document_old_form: bool = False
 
     def __repr__(self) -> str:
         return "Identity()"  # an identity has no place in a log or a traceback
+
+    @property
+    def document(self) -> Document | None:
+        """The document, or None."""
+        kind, number = self.document_type, self.document_number
+        if kind is None or number is None:
+            return None
+        return Document(kind, number, comparable(kind, number), old_form=self.document_old_form)
+
+    @property
+    def born(self) -> date | None:
+        """The birth date that the document tells, else the one that was told."""
+        document = self.document
+        return (birth_date(document) if document is not None else None) or self.birth_date
 
     @property
     def document_comparable(self) -> str | None:
@@ -72,6 +94,15 @@ class Presentation:
     def is_anonymous(self) -> bool:
         """Whether nothing identifies the person: no document, no name, no phone."""
         return self.document is None and self.name is None and self.phone is None
+
+    @property
+    def name_and_birth(self) -> str | None:
+        """The text that is equal exactly where name and birth date are, or None where one is missing."""
+        if self.name is None:
+            return None
+        born = birth_date(self.document) if self.document is not None else None
+        born = born or self.identity.birth_date
+        return None if born is None else f"{born.isoformat()} {self.name.comparable}"
 
     @property
     def missing(self) -> tuple[MissingField, ...]:
@@ -125,6 +156,7 @@ def prepare(person: PersonIn, today: date) -> Presentation | list[Problem]:
         else:
             problems.append(dialled)
 
+    born = _birth_date(person.birth_date, document, today, problems)
     if problems:
         return problems
 
@@ -141,21 +173,36 @@ def prepare(person: PersonIn, today: date) -> Presentation | list[Problem]:
         phone.number if phone else None,
         address.division if address else None,
         _text(address.line) if address else None,
+        born,
+        document is not None and document.old_form,
     )
     return Presentation(identity, document, name, phone, notices)
 
 
+def _birth_date(told: date | None, document: Document | None, today: date, problems: list[Problem]) -> date | None:
+    """Return the birth date that is to be kept: the one that was told, unless the document tells it, too."""
+    if told is None:
+        return None
+    shown = None if document is None else birth_date(document)
+    if told > today:
+        problems.append(BIRTH_DATE_AHEAD)
+    elif shown is not None and shown != told:
+        problems.append(BIRTH_DATE_CONTRADICTS)
+    return told if shown is None else None
+
+
 def present(identity: Identity) -> Presentation:
     """Return an identity, whose values are normalised, ready to be kept."""
-    kind, number = identity.document_type, identity.document_number
     return Presentation(
         identity,
-        None if kind is None or number is None else Document(kind, number, comparable(kind, number)),
+        identity.document,
         None if identity.name is None else Name(identity.name, fold(identity.name)),
         None if identity.phone is None else Phone(identity.phone),
         (),
     )
 
+
+_OLD_FORM = "15"
 
 INVENTED = "!"
 """Stands before the text of somebody invented to try a till out, which is so never equal to that of a real person."""
@@ -165,9 +212,10 @@ def encode(identity: Identity) -> str:
     """Return the identity as one text, different for any two that differ: it is sealed, and hashed to find it again.
 
     Seven members in their order, each `-` where missing or else its length in characters, a colon and itself (as
-    netstrings do). Without the lengths, two different people could be written alike.
+    netstrings do). Without the lengths, two different people could be written alike. Where there is a birth date or an old form
+    of the document, these two follow; what was kept before they were known reads as it did.
     """
-    members = (
+    members: tuple[str | None, ...] = (
         identity.name,
         identity.document_type,
         identity.document_number,
@@ -176,6 +224,9 @@ def encode(identity: Identity) -> str:
         identity.address_division,
         identity.address_line,
     )
+    if identity.birth_date is not None or identity.document_old_form:
+        born = None if identity.birth_date is None else identity.birth_date.isoformat()
+        members = (*members, born, _OLD_FORM if identity.document_old_form else None)
     return "".join(["-" if member is None else f"{len(member)}:{member}" for member in members])
 
 
@@ -198,10 +249,30 @@ def decode(text: str) -> Identity:
             raise ValueError("not an encoded identity")
         at = colon + 1 + int(length)
         members.append(text[colon + 1 : at])
-    if at != len(text) or len(members) != 7 or members[1] not in _KINDS:
+    if at != len(text) or len(members) not in (7, 9) or members[1] not in _KINDS:
         raise ValueError("not an encoded identity")
-    name, kind, number, reason, phone, division, line = members
-    return Identity(name, None if kind is None else DocumentType(kind), number, reason, phone, division, line)
+    name, kind, number, reason, phone, division, line = members[:7]
+    born, form = members[7:] or (None, None)
+    if (len(members) == 9 and born is form is None) or form not in (None, _OLD_FORM):
+        raise ValueError("not an encoded identity")
+    return Identity(
+        name,
+        None if kind is None else DocumentType(kind),
+        number,
+        reason,
+        phone,
+        division,
+        line,
+        None if born is None else _day(born),
+        form is not None,
+    )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("not an encoded identity") from None  # the cause would repeat the text
 
 
 def reveal(identity: Identity) -> RevealedOut:
@@ -218,6 +289,7 @@ def reveal(identity: Identity) -> RevealedOut:
         document_missing_reason=identity.document_missing_reason,
         phone=identity.phone,
         address=address,
+        birth_date=identity.born,
     )
 
 

@@ -1,10 +1,11 @@
 """What callers say about a person, and what a reveal tells."""
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.core.schemas import DivisionCode, LongText, Model, Out, ShortText
+from app.core.schemas import Day, DivisionCode, LongText, Model, Out, ShortText
 from app.people.documents import DocumentType
 
 AddressLine = Annotated[LongText, StringConstraints(max_length=200)]
@@ -35,6 +36,11 @@ class PersonIn(Model):
     )
     phone: ShortText | None = Field(default=None, examples=["13800138000"])
     address: AddressIn | None = None
+    birth_date: Day | None = Field(
+        default=None,
+        description="Where the document does not tell it; case lists often have it without a number. Kept sealed.",
+        examples=["1949-12-31"],
+    )
 
 
 class DocumentOut(Out):
@@ -59,6 +65,7 @@ class RevealedOut(Out):
     document_missing_reason: str | None
     phone: str | None
     address: AddressOut | None
+    birth_date: date | None
 
 
 MissingField = Literal["name", "document", "phone", "address"]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, select
+from sqlalchemy import ARRAY, ColumnElement, ScalarSelect, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -92,6 +92,15 @@ async def standings_of(session: AsyncSession, ids: Collection[UUID]) -> Mapping[
     for row in await session.scalars(query):
         found[row.pharmacy_id].append(row)
     return found
+
+
+async def names_of(session: AsyncSession, ids: Collection[UUID]) -> Mapping[UUID, str]:
+    """Return the names of these pharmacies."""
+    wanted = func.any(bindparam(None, list(ids), ARRAY(Uuid)))
+    return {
+        row.id: row.name
+        for row in await session.execute(select(Pharmacy.id, Pharmacy.name).where(Pharmacy.id == wanted))
+    }
 
 
 async def list_keys(session: AsyncSession, pharmacy_id: UUID) -> list[tuple[ApiKey, int]]:

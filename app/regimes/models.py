@@ -36,7 +36,8 @@ class RegimeState(Base):
     __table_args__ = (
         CheckConstraint("valid_to > valid_from", name="period"),
         CheckConstraint(
-            "required <@ ARRAY['name', 'document', 'phone', 'address', 'temperature']::varchar[]", name="required"
+            "required <@ ARRAY['name', 'document', 'phone', 'address', 'temperature', 'trace_codes']::varchar[]",
+            name="required",
         ),
         # Two states of one division and disease on one day would be two answers to one question.
         ExcludeConstraint(

@@ -24,13 +24,15 @@ class RegimeKind(StrEnum):
 
 
 class RequiredField(StrEnum):
-    """What a state may require to be told of the buyer, and of the patient where that is another person."""
+    """What a state may require to be told: of the buyer, of the patient where that is another person, and of the boxes."""
 
     NAME = "name"
     DOCUMENT = "document"
     PHONE = "phone"
     ADDRESS = "address"
     TEMPERATURE = "temperature"
+    TRACE_CODES = "trace_codes"
+    """Of each box of a listed drug, where there is one (`registrations.rules.TRACED_FROM`)."""
 
 
 _STRICTNESS = {kind: rank for rank, kind in enumerate(RegimeKind)}
@@ -57,13 +59,15 @@ class Regime:
     """What holds at a place on a day, and why.
 
     `diseases` are those whose state is the strictest, by name; `division` is the narrowest that declared one of these, None
-    where nobody declared anything. `required` has every field that any disease with a duty to register asks for.
+    where nobody declared anything. `asking` are all diseases with a duty to register, by name, and `required` has every field
+    that any of these asks for.
     """
 
     state: RegimeKind
     diseases: tuple[str, ...]
     required: frozenset[RequiredField]
     division: str | None
+    asking: tuple[str, ...] = ()
 
     @property
     def registers(self) -> bool:
@@ -104,13 +108,13 @@ class RegimeCalendar:
             return NOTHING_DECLARED
         state = max((period.state for period in holding), key=_STRICTNESS.__getitem__)
         strictest = [period for period in holding if period.state is state]
+        asking = [period for period in holding if period.state is not RegimeKind.COUNTS]
         return Regime(
             state=state,
             diseases=tuple(sorted(period.disease for period in strictest)),
-            required=frozenset(
-                field for period in holding if period.state is not RegimeKind.COUNTS for field in period.required
-            ),
+            required=frozenset(field for period in asking for field in period.required),
             division=max((period.division for period in strictest), key=len),
+            asking=tuple(sorted(period.disease for period in asking)),
         )
 
 

@@ -11,6 +11,8 @@ from app.core.schemas import Code, Day, DivisionCode, Filter, Model, Out, Reason
 from app.regimes.rules import RegimeKind, RequiredField
 
 ALL_FIELDS = tuple(RequiredField)
+USUAL_FIELDS = tuple(field for field in RequiredField if field is not RequiredField.TRACE_CODES)
+"""What is required unless an official says otherwise. Trace codes are not: not every till has a scanner that reads them."""
 
 
 class RegimeIn(Model):
@@ -24,7 +26,8 @@ class RegimeIn(Model):
         default=None, description="The first day on which it no longer holds; null: until further notice"
     )
     required: Annotated[list[RequiredField], Field(max_length=len(ALL_FIELDS))] = Field(
-        default=list(ALL_FIELDS), description="What a registration must tell; what is missing is flagged, never refused"
+        default=list(USUAL_FIELDS),
+        description="What a registration must tell; what is missing is flagged, never refused",
     )
     reason: Reason | None = None
 

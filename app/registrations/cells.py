@@ -13,6 +13,8 @@ _LOST_DIGITS = re.compile(r"\d(\.\d+)?E\+?\d{1,3}", re.IGNORECASE)
 _WHOLE = re.compile(r"(\d+)\.0+")
 _QUANTITY = re.compile(r"(\d{1,9})(?:\.0+)?\s*[盒瓶袋支板片粒包件罐]?")
 _CELSIUS = re.compile(r"(\d{2}(?:\.\d+)?)\s*(?:°?C|度)?", re.IGNORECASE)
+_CHOICES = re.compile(r"[、;,|]")
+"""Not spaces: what reads like a sentence is no list of codes."""
 _SEPARATORS = re.compile(r"[、;,|/\s]+")
 _TIME = re.compile(
     r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?"
@@ -153,9 +155,15 @@ def yes_or_no(text: str) -> bool:
     return word in YES
 
 
-def answer(text: str) -> bool | int | str:
-    """Return the answer to a question: yes or no, a whole number, or a code. 1 and 0 are numbers here."""
+def answer(text: str) -> bool | int | str | list[str]:
+    """Return the answer to a question: yes or no, a whole number, a code, or several codes parted by | or 、.
+
+    1 and 0 are numbers here.
+    """
     word = _word(text)
     if word.removeprefix("-").isdecimal() and len(word) < 9:
         return int(word)
-    return word in YES if word in YES or word in NO else word
+    if word in YES or word in NO:
+        return word in YES
+    parts = [part.strip() for part in _CHOICES.split(word)]
+    return word if len(parts) == 1 else [part for part in parts if part]

@@ -20,6 +20,7 @@ from app.people.service import ensure_people
 from app.registrations import revisions
 from app.registrations.chain import Entry, LinkKind, Receipt, content_of, correction_content, void_content
 from app.registrations.drafts import Draft, Named, Submission
+from app.registrations.limits import note_repeats
 from app.registrations.receipts import add_links, find_receipts, receipt_of
 from app.registrations.revisions import Former, Held
 from app.registrations.rows import find_by_reference, find_lines
@@ -90,6 +91,7 @@ async def correct_registration(
     draft = _judge(Named(Submission(actor, row), pharmacy, name, content, digest), facts, held)
     identities = [person.identity for person in (draft.people.buyer, draft.people.patient) if person is not None]
     await _check_reason(session, correction.reason, held, identities, keyring)
+    await note_repeats(session, [draft], facts.catalogue, keyring=keyring)
     await _ensure_people(session, draft, now, keyring)
     await revisions.replace(session, held, draft, correction.reason, actor=actor, now=now)
     await note_sightings(session, facts.unknown)

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission, Role
 from app.core.errors import FieldError, InvalidRequest, NotFound
 from app.core.http import Keys, Now, Transaction
+from app.core.languages import preferred
 from app.core.pagination import Page, Paging, page_of, row_number
 from app.pharmacies.queries import PHARMACIES
 from app.registrations import queries
@@ -20,7 +21,7 @@ from app.registrations.corrections import RegistrationVoided, correct_registrati
 from app.registrations.queries import Visible
 from app.registrations.receipt_schemas import PublicKeyOut, PublicKeysOut, ReceiptFilter, ReceiptOut, ReceiptsOut
 from app.registrations.receipts import find_receipts, list_receipts, sign
-from app.registrations.routes import answer_of
+from app.registrations.routes import answer_of, said_in
 from app.registrations.schemas import (
     CorrectionIn,
     RegistrationAnswer,
@@ -50,6 +51,7 @@ async def correct(
     now: Now,
     keyring: Keys,
     response: Response,
+    accept_language: Annotated[str | None, Header()] = None,
 ) -> RegistrationAnswer:
     """Say what a registration should have been: a new revision. The earlier ones stay, with the reason.
 
@@ -60,7 +62,9 @@ async def correct(
     )
     if recorded.duplicate:
         response.status_code = 200
-    return answer_of(recorded, row, keyring)
+    language = preferred(accept_language)
+    response.headers.update(said_in(language))
+    return answer_of(recorded, row, keyring, language)
 
 
 @router.post("/registrations/{registration_id}/void")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database import driver
+from app.core.database import copy_in, driver
 from app.core.sealing import Keyring
 from app.registrations import chain
 from app.registrations.chain import GENESIS, PURPOSE, SALT_BYTES, Entry, Link, LinkKind, Receipt, Stretch
@@ -30,20 +30,15 @@ INSERT INTO receipt_heads (pharmacy_id, number, hash)
 SELECT pharmacy_id, 0, $2 FROM unnest($1::uuid[]) AS row (pharmacy_id) ORDER BY pharmacy_id
 ON CONFLICT (pharmacy_id) DO NOTHING
 """
-_ADD = """
-WITH moved AS (
-    UPDATE receipt_heads SET number = head.number, hash = head.hash
-    FROM unnest($11::uuid[], $12::bigint[], $13::bytea[]) AS head (pharmacy_id, number, hash)
-    WHERE receipt_heads.pharmacy_id = head.pharmacy_id
-)
-INSERT INTO receipt_links (
-    pharmacy_id, number, kind, registration_id, client_reference, revision, received_at, commitment, hash, key_id, salt_seed
-)
-SELECT pharmacy_id, number, kind, registration_id, client_reference, revision, $9, commitment, hash, $10, salt_seed
-FROM unnest(
-    $1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::smallint[], $7::bytea[], $8::bytea[], $14::bytea[]
-) AS row (pharmacy_id, number, kind, registration_id, client_reference, revision, commitment, hash, salt_seed)
+_MOVE = """
+UPDATE receipt_heads SET number = head.number, hash = head.hash
+FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS head (pharmacy_id, number, hash)
+WHERE receipt_heads.pharmacy_id = head.pharmacy_id
 """
+_COLUMNS = (
+    *("pharmacy_id", "number", "kind", "registration_id", "client_reference", "revision", "received_at", "commitment"),
+    *("hash", "key_id", "salt_seed"),
+)
 _FIND = """
 SELECT link.*, before.hash AS previous
 FROM receipt_links link
@@ -76,25 +71,31 @@ async def add_links(
         salted = zip(group, salts, strict=False)
         receipts += chain.append(salted, number=number, previous=previous, received_at=now, key_id=keyring.key_id)
         last.append(receipts[-1])
-    links = [receipt.link for receipt in receipts]
     await connection.execute(
-        _ADD,
-        [link.pharmacy_id for link in links],
-        [link.number for link in links],
-        [link.kind.value for link in links],
-        [link.registration_id for link in links],
-        [link.client_reference for link in links],
-        [link.revision for link in links],
-        [link.commitment for link in links],
-        [receipt.hash for receipt in receipts],
-        now,
-        keyring.key_id,
+        _MOVE,
         [receipt.link.pharmacy_id for receipt in last],
         [receipt.link.number for receipt in last],
         [receipt.hash for receipt in last],
-        seeds,
     )
+    await copy_in(session, "receipt_links", _COLUMNS, [_row(*one) for one in zip(receipts, seeds, strict=True)])
     return {receipt.link.registration_id: receipt for receipt in receipts}
+
+
+def _row(receipt: Receipt, seed: bytes) -> tuple[Any, ...]:
+    link = receipt.link
+    return (
+        link.pharmacy_id,
+        link.number,
+        link.kind,
+        link.registration_id,
+        link.client_reference,
+        link.revision,
+        link.received_at,
+        link.commitment,
+        receipt.hash,
+        receipt.key_id,
+        seed,
+    )
 
 
 async def _lock_heads(connection: Any, pharmacy_ids: Sequence[UUID]) -> dict[UUID, tuple[int, bytes]]:

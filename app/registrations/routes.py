@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,6 +12,7 @@ from app.auth.rules import PURCHASES, ROWS, Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
 from app.core.http import Transaction, services
+from app.core.languages import Language, preferred
 from app.core.pagination import Page, Paging, page_of
 from app.core.repeats import Repeats, name_of
 from app.core.schemas import RowResult
@@ -48,6 +49,13 @@ tills = APIRouter(prefix="/v1/registrations", tags=["registrations"], route_clas
 SINGLE_PATH = "/v1/registrations"
 BATCH_PATH = "/v1/registrations/batch"
 
+ACCEPT_LANGUAGE: dict[str, Any] = {
+    "name": "accept-language",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+}
+
 _READER = batches.RowReader(RegistrationIn)
 
 Till = Annotated[Actor, Depends(requires(Permission.REGISTER, budget=PURCHASES))]
@@ -70,7 +78,7 @@ def intake_of(request: Request) -> Intake:
         409: {"description": ClientReferenceConflict.title},
         410: {"description": PharmacyClosed.title},
     },
-    openapi_extra=_READER.documented(),
+    openapi_extra={**_READER.documented(), "parameters": [ACCEPT_LANGUAGE]},
 )
 async def record_registration(request: Request, actor: Till) -> Response:
     """Register one purchase and learn at once what the clerk must do.
@@ -80,8 +88,10 @@ async def record_registration(request: Request, actor: Till) -> Response:
     """
     row = await _READER.one(request)
     recorded = await intake_of(request).record(Submission(actor, row))
-    answer = answer_of(recorded, row, services(request).keyring)
-    return Response(answer.model_dump_json(), 200 if recorded.duplicate else 201, media_type="application/json")
+    language = preferred(request.headers.get("accept-language"))
+    answer = answer_of(recorded, row, services(request).keyring, language)
+    status = 200 if recorded.duplicate else 201
+    return Response(answer.model_dump_json(), status, said_in(language), "application/json")
 
 
 @tills.post("/batch", response_model=BatchAnswer, openapi_extra=_READER.documented(many=True))
@@ -163,7 +173,12 @@ async def get_registration(registration_id: UUID, session: Transaction, actor: V
     return await queries.get_registration(session, registration_id, visible=Visible.to(actor))
 
 
-def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring) -> RegistrationAnswer:
+def said_in(language: Language) -> dict[str, str]:
+    """Return the headers of an answer whose advice is in a language."""
+    return {"Content-Language": language.value, "Vary": "Accept-Language"}
+
+
+def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring, language: Language) -> RegistrationAnswer:
     """Return the answer for the counter, with its signed receipt."""
     items = []
     for line in range(len(row.items)):
@@ -181,7 +196,7 @@ def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring) -> Regi
         revision=recorded.revision,
         items=items,
         flags=list(recorded.flags),
-        advice=advise(recorded.flags),
+        advice=advise(recorded.flags, language),
         warnings=batches.shown(recorded.warnings),
         receipt=sign(recorded.receipt, keyring) if recorded.receipt is not None else None,
     )

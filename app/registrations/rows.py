@@ -1,8 +1,4 @@
-"""Rows in and out, set-based: one statement for a thousand rows.
-
-Registrations go through the driver with one array per column (`unnest`). A list inside a row travels as text with a
-separator, because PostgreSQL's arrays of arrays must be rectangular.
-"""
+"""Rows in and out, set-based: one statement for a thousand rows."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,15 +10,22 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.catalogue.rules import CodeInvalid, normal_approval, normal_gtin
-from app.core.database import driver
-from app.core.errors import FieldError
+from app.core.database import copy_in, copy_unless_taken, driver
+from app.core.errors import FieldError, TryAgain
 from app.registrations.drafts import Draft
 from app.registrations.schemas import Flag
 
+# The first row at or behind each name, in the order that only the index of names has: so that one is used whatever the statistics say,
+# also by a plan that was made while the table was empty.
 _FIND = """
 SELECT r.pharmacy_id, r.client_reference, r.id, r.content_digest, r.received_at, r.revision, r.flags, r.warnings::text
 FROM unnest($1::uuid[], $2::text[]) AS wanted (pharmacy_id, client_reference)
-JOIN registrations r USING (pharmacy_id, client_reference)
+CROSS JOIN LATERAL (
+    SELECT * FROM registrations
+    WHERE (pharmacy_id, client_reference) >= (wanted.pharmacy_id, wanted.client_reference)
+    ORDER BY pharmacy_id, client_reference LIMIT 1
+) AS r
+WHERE r.pharmacy_id = wanted.pharmacy_id AND r.client_reference = wanted.client_reference
 """
 
 _FIND_FORMER = """
@@ -30,36 +33,36 @@ SELECT registration_id, revision, content_digest, flags, warnings::text, items::
 FROM registration_revisions WHERE registration_id = ANY($1::uuid[])
 """
 
-_INSERT = """
-INSERT INTO registrations (
-    id, pharmacy_id, client_reference, content_digest, revision, division, regime, buyer_id, patient_id,
-    purchased_at, received_at, temperature_c, patient_temperature_c, symptoms, answers, checks, flags, warnings, sent_by, sandbox
+_COLUMNS = (
+    *(
+        "id",
+        "pharmacy_id",
+        "client_reference",
+        "content_digest",
+        "revision",
+        "division",
+        "regime",
+        "buyer_id",
+        "patient_id",
+    ),
+    *(
+        "purchased_at",
+        "received_at",
+        "temperature_c",
+        "patient_temperature_c",
+        "symptoms",
+        "answers",
+        "checks",
+        "flags",
+    ),
+    *("warnings", "sent_by", "sandbox"),
 )
-SELECT id, pharmacy_id, client_reference, content_digest, 1, division, regime, buyer_id, patient_id,
-       purchased_at, $18, temperature_c, patient_temperature_c, string_to_array(symptoms, ','), answers::jsonb,
-       checks::jsonb, string_to_array(flags, ','), warnings::jsonb, sent_by, sandbox
-FROM unnest(
-    $1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::uuid[], $8::uuid[], $9::timestamptz[],
-    $10::numeric[], $11::numeric[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::uuid[],
-    $19::boolean[]
-) AS row (
-    id, pharmacy_id, client_reference, content_digest, division, regime, buyer_id, patient_id, purchased_at,
-    temperature_c, patient_temperature_c, symptoms, answers, checks, flags, warnings, sent_by, sandbox
+_ITEM_COLUMNS = (
+    *("registration_id", "line", "drug_id", "resolved_by", "quantity", "gtin", "approval_number", "batch"),
+    "trace_codes",
 )
-ON CONFLICT (pharmacy_id, client_reference) DO NOTHING
-RETURNING id
-"""
-
-_INSERT_ITEMS = """
-INSERT INTO registration_items (
-    registration_id, line, drug_id, resolved_by, quantity, gtin, approval_number, batch, trace_codes
-)
-SELECT registration_id, line, drug_id, resolved_by, quantity, gtin, approval_number, batch,
-       string_to_array(trace_codes, ',')
-FROM unnest(
-    $1::uuid[], $2::smallint[], $3::uuid[], $4::text[], $5::smallint[], $6::text[], $7::text[], $8::text[], $9::text[]
-) AS row (registration_id, line, drug_id, resolved_by, quantity, gtin, approval_number, batch, trace_codes)
-"""
+_ROUNDS = 20
+"""As many as there are transactions that bring the same names at once: each round waits for one of them to commit."""
 
 _FIND_LINES = """
 SELECT i.registration_id, i.line, i.drug_id, d.wording
@@ -133,60 +136,66 @@ async def insert_registrations(session: AsyncSession, drafts: Sequence[Draft], n
     """Insert the drafts; return the ids of those whose name nobody had taken.
 
     In the order of their names, so that two transactions with the same names wait for each other and never in a ring.
+
+    Raises:
+        TryAgain: too many others bring the same names in this moment.
     """
-    ordered = sorted(drafts, key=lambda draft: (draft.named.pharmacy.id, draft.named.submission.row.client_reference))
-    connection = await driver(session)
-    kept = await connection.fetch(
-        _INSERT,
-        [draft.id for draft in ordered],
-        [draft.named.pharmacy.id for draft in ordered],
-        [draft.named.submission.row.client_reference for draft in ordered],
-        [draft.named.digest for draft in ordered],
-        [draft.named.pharmacy.division for draft in ordered],
-        [draft.regime.state.value for draft in ordered],
-        [draft.buyer_id for draft in ordered],
-        [draft.patient_id for draft in ordered],
-        [draft.named.submission.row.purchased_at for draft in ordered],
-        [draft.named.submission.row.temperature_c for draft in ordered],
-        [draft.named.submission.row.patient and draft.named.submission.row.patient.temperature_c for draft in ordered],
-        [",".join(draft.named.submission.row.symptoms) for draft in ordered],
-        [as_json(draft.named.submission.row.answers) for draft in ordered],
-        [
-            draft.named.submission.row.checks and draft.named.submission.row.checks.model_dump_json()
-            for draft in ordered
-        ],
-        [",".join(draft.flags) for draft in ordered],
-        [as_json([warning.as_json() for warning in draft.warnings]) for draft in ordered],
-        [draft.named.submission.actor.key_id for draft in ordered],
+    wanted = {draft.named.name: draft for draft in sorted(drafts, key=lambda draft: draft.named.name)}
+    for _ in range(_ROUNDS):
+        rows = [_row(draft, now) for draft in wanted.values()]
+        if await copy_unless_taken(session, "registrations", _COLUMNS, rows):
+            return {draft.id for draft in wanted.values()}
+        for name in await find_by_reference(session, wanted):
+            del wanted[name]
+    raise TryAgain
+
+
+def _row(draft: Draft, now: datetime) -> tuple[Any, ...]:
+    named = draft.named
+    row, pharmacy = named.submission.row, named.pharmacy
+    return (
+        draft.id,
+        pharmacy.id,
+        row.client_reference,
+        named.digest,
+        1,
+        pharmacy.division,
+        draft.regime.state.value,
+        draft.buyer_id,
+        draft.patient_id,
+        row.purchased_at,
         now,
-        [draft.named.pharmacy.sandbox for draft in ordered],
+        row.temperature_c,
+        row.patient and row.patient.temperature_c,
+        row.symptoms,
+        as_json(row.answers),
+        row.checks and row.checks.model_dump_json(),
+        draft.flags,
+        as_json([warning.as_json() for warning in draft.warnings]),
+        named.submission.actor.key_id,
+        pharmacy.sandbox,
     )
-    return {row["id"] for row in kept}
 
 
 async def insert_items(session: AsyncSession, drafts: Sequence[Draft]) -> None:
     """Insert the listed lines of registrations that were just inserted."""
-    lines: list[tuple[Any, ...]] = []
-    for draft in drafts:
-        for line, (item, found) in enumerate(zip(draft.named.submission.row.items, draft.resolutions, strict=True)):
-            if found.drug_id is not None:
-                codes = item.trace_codes
-                lines.append(
-                    (
-                        draft.id,
-                        line,
-                        found.drug_id,
-                        found.by,
-                        item.quantity,
-                        _kept_code(normal_gtin, item.gtin),
-                        _kept_code(normal_approval, item.approval_number),
-                        item.batch,
-                        ",".join(codes) if codes else None,
-                    )
-                )
-    if lines:
-        connection = await driver(session)
-        await connection.execute(_INSERT_ITEMS, *(list(column) for column in zip(*lines, strict=True)))
+    lines = [
+        (
+            draft.id,
+            line,
+            found.drug_id,
+            found.by,
+            item.quantity,
+            _kept_code(normal_gtin, item.gtin),
+            _kept_code(normal_approval, item.approval_number),
+            item.batch,
+            item.trace_codes or None,
+        )
+        for draft in drafts
+        for line, (item, found) in enumerate(zip(draft.named.submission.row.items, draft.resolutions, strict=True))
+        if found.drug_id is not None
+    ]
+    await copy_in(session, "registration_items", _ITEM_COLUMNS, lines)
 
 
 async def find_lines(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, dict[int, tuple[UUID, str]]]:

@@ -1,13 +1,17 @@
 """How a purchase is judged: what is refused, what is flagged, what the clerk is told."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from app.core.clock import china_day
 from app.core.errors import FieldError
+from app.core.languages import Language
 from app.people.rules import Identity, Presentation, prepare, tells_identity
+from app.regimes.rules import RequiredField
 from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
 
 FEVER_C = Decimal("37.3")
@@ -28,29 +32,61 @@ DOUBTS = {
 }
 """What is doubtful about how a line was resolved, by the catalogue's code."""
 
-EXPOSURE_ANSWERS = ("stay_in_affected_area_14d", "contact_with_case_14d")
+TRACED_FROM = date(2026, 1, 1)
+"""Since this day every box of a drug in China bears a trace code of its own."""
 
-ADVICE = {
-    "not_for_sale": AdviceOut(
-        code="not_for_sale",
-        zh="本地区目录药品暂停销售,请停止售卖。",
-        en="Listed drugs are not for sale here now; do not sell.",
+ADVICE: Mapping[str, tuple[Flag, str, str]] = {
+    "report_red_code": (
+        Flag.RED_CODE,
+        "顾客为红码,请就地留置并立即报告街道。",
+        "The customer has a red code: keep them apart and report to the street office at once.",
     ),
-    "refer_to_fever_clinic": AdviceOut(
-        code="refer_to_fever_clinic",
-        zh="请引导顾客到就近的发热门诊就诊,并立即报告社区。",
-        en="Send the customer to the nearest fever clinic and tell the community at once.",
+    "not_for_sale": (
+        Flag.SOLD_WHILE_SUSPENDED,
+        "本地区目录药品暂停销售,请停止售卖。",
+        "Listed drugs are not for sale here now; do not sell.",
     ),
-    "report_red_code": AdviceOut(
-        code="report_red_code",
-        zh="顾客为红码,请就地留置并立即报告街道。",
-        en="The customer has a red code: keep them apart and report to the street office at once.",
+    "refer_to_fever_clinic": (
+        Flag.FEVER,
+        "请引导顾客到就近的发热门诊就诊,并立即报告社区。",
+        "Send the customer to the nearest fever clinic and tell the community at once.",
     ),
-    "complete_record": AdviceOut(
-        code="complete_record",
-        zh="登记信息不完整,请向顾客补充询问。",
-        en="The record is incomplete; ask the customer for what is missing.",
+    "report_yellow_code": (
+        Flag.YELLOW_CODE,
+        "顾客为黄码,请与其他顾客分开,引导其到指定地点检测,并报告社区。",
+        "The customer has a yellow code: keep a distance, send them to be tested and tell the community.",
     ),
+    "ask_about_repeated_purchase": (
+        Flag.REPEATED_PURCHASE,
+        "顾客近期已多次购买本药品,请询问用药情况,症状未好转的建议就医。",
+        "The customer has bought this drug repeatedly: ask how it is taken, and advise a doctor if it has not helped.",
+    ),
+    "check_quantity": (
+        Flag.LARGE_QUANTITY,
+        "购买数量超过本药品的限量,请核对数量并询问用途。",
+        "This is more of the drug than one purchase should hold: check the number and ask what it is for.",
+    ),
+    "complete_record": (
+        Flag.INCOMPLETE,
+        "登记信息不完整,请向顾客补充询问。",
+        "The record is incomplete; ask the customer for what is missing.",
+    ),
+    "scan_trace_codes": (
+        Flag.UNTRACED,
+        "追溯码与盒数不符,请扫描每一盒的追溯码并更正登记。",
+        "There is not one trace code for each box: scan every box and correct the registration.",
+    ),
+}
+"""What the clerk must do, in Chinese and English, and the flag that asks for it; most urgent first."""
+
+_SAID: Mapping[Language, Mapping[str, AdviceOut]] = {
+    language: {
+        code: AdviceOut.model_validate(
+            {"code": code, "zh": zh, "en": en, "text": en if language is Language.EN else zh}
+        )
+        for code, (_, zh, en) in ADVICE.items()
+    }
+    for language in Language
 }
 
 
@@ -142,7 +178,59 @@ def missing_fields(row: RegistrationIn, people: People, required: Collection[str
     return missing
 
 
-def flags_of(row: RegistrationIn, now: datetime, *, incomplete: bool, suspended: bool) -> list[Flag]:
+def trace_findings(
+    row: RegistrationIn, day: date, listed: Iterable[int], required: Collection[str]
+) -> tuple[list[FieldError], list[FieldError]]:
+    """Return which listed lines lack trace codes though they are required, and which have another number than there are boxes.
+
+    A line without any code is not complained of unless they are required: many tills have no scanner that reads them, and a
+    warning with each answer would be read by nobody.
+    """
+    if day < TRACED_FROM or (
+        RequiredField.TRACE_CODES not in required and not any(item.trace_codes for item in row.items)
+    ):
+        return [], []
+    lacking: list[FieldError] = []
+    unlike: list[FieldError] = []
+    for line in listed:
+        item, pointer = row.items[line], f"/items/{line}/trace_codes"
+        if not item.trace_codes:
+            if RequiredField.TRACE_CODES in required:
+                lacking.append(FieldError(pointer, "required_by_regime", "The regime requires this field"))
+        elif len(set(item.trace_codes)) != item.quantity:
+            unlike.append(FieldError(pointer, "trace_codes_differ", "There is not one trace code for each box"))
+    return lacking, unlike
+
+
+def large_lines(row: RegistrationIn, drugs: Sequence[tuple[int, UUID, int | None]]) -> list[FieldError]:
+    """Return the lines with which a purchase holds more of a drug than it should; `drugs` are line, drug and the most."""
+    held: Counter[UUID] = Counter()
+    found = []
+    for line, drug, most in drugs:
+        held[drug] += row.items[line].quantity
+        if most is not None and held[drug] > most:
+            detail = f"One purchase should hold no more than {most} of this drug"
+            found.append(FieldError(f"/items/{line}/quantity", "large_quantity", detail))
+    return found
+
+
+def most_in_a_row(bought: Iterable[tuple[date, int]], day: date, days: int) -> int:
+    """Return the most that was bought within any so many calendar days in a row, one of them this one."""
+    near = [(on, quantity) for on, quantity in bought if abs((on - day).days) < days]
+    firsts = {on for on, _ in near if on <= day} | {day}
+    return max(sum(q for on, q in near if 0 <= (on - first).days < days) for first in firsts)
+
+
+def flags_of(
+    row: RegistrationIn,
+    now: datetime,
+    *,
+    incomplete: bool = False,
+    suspended: bool = False,
+    exposed: bool = False,
+    large: bool = False,
+    untraced: bool = False,
+) -> list[Flag]:
     """Return what somebody should know about a purchase, in the order of the enum.
 
     The fever rule looks at the patient, and at the buyer of a purchase for oneself.
@@ -151,30 +239,26 @@ def flags_of(row: RegistrationIn, now: datetime, *, incomplete: bool, suspended:
     code = row.checks.code if row.checks is not None else None
     found = {
         Flag.FEVER: temperature is not None and temperature >= FEVER_C,
-        Flag.EXPOSURE: any(row.answers.get(answer) is True for answer in EXPOSURE_ANSWERS),
+        Flag.EXPOSURE: exposed,
         Flag.INCOMPLETE: incomplete,
         Flag.LATE: now - row.purchased_at > ON_TIME,
         Flag.SOLD_WHILE_SUSPENDED: suspended,
         Flag.RED_CODE: code is HealthCode.RED,
         Flag.YELLOW_CODE: code is HealthCode.YELLOW,
+        Flag.LARGE_QUANTITY: large,
+        Flag.UNTRACED: untraced,
     }
     return [flag for flag, raised in found.items() if raised]
 
 
-def advise(flags: Sequence[str]) -> list[AdviceOut]:
+def advise(flags: Sequence[str], language: Language = Language.ZH) -> list[AdviceOut]:
     """Return what the clerk must do now, most urgent first. It follows from the flags alone, so a repeat gets the same."""
-    advice = []
-    if Flag.RED_CODE in flags:
-        advice.append(ADVICE["report_red_code"])
-    if Flag.SOLD_WHILE_SUSPENDED in flags:
-        advice.append(ADVICE["not_for_sale"])
-    if is_clue(flags):
-        advice.append(ADVICE["refer_to_fever_clinic"])
-    if Flag.INCOMPLETE in flags:
-        advice.append(ADVICE["complete_record"])
-    return advice
+    if not flags:
+        return []
+    said, raised = _SAID[language], {*flags, *([Flag.FEVER] if is_clue(flags) else [])}
+    return [said[code] for code, (flag, _, _) in ADVICE.items() if flag in raised]
 
 
 def is_clue(flags: Sequence[str]) -> bool:
-    """Return whether a person must act today: fever, or stay in or contact with an affected place within 14 days."""
+    """Return whether a person must act today: fever, or an answer that the questionnaire calls a clue."""
     return Flag.FEVER in flags or Flag.EXPOSURE in flags

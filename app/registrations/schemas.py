@@ -53,7 +53,7 @@ class Flag(StrEnum):
     FEVER = "fever"
     """The patient (the buyer, if for oneself) had 37.3 °C or more."""
     EXPOSURE = "exposure"
-    """Stay in an affected place, or contact with a case, within 14 days."""
+    """An answer that the questionnaire in force calls a clue: a stay in an affected place, contact with a case."""
     INCOMPLETE = "incomplete"
     """Something that the regime requires was not there."""
     LATE = "late"
@@ -62,6 +62,12 @@ class Flag(StrEnum):
     """A listed drug was sold where it was not for sale; it happened, so it is kept."""
     RED_CODE = "red_code"
     YELLOW_CODE = "yellow_code"
+    LARGE_QUANTITY = "large_quantity"
+    """More packs of a listed drug than one purchase should hold."""
+    REPEATED_PURCHASE = "repeated_purchase"
+    """More packs of a listed drug than one buyer should buy within so many days, as far as was known on arrival."""
+    UNTRACED = "untraced"
+    """Trace codes were scanned or are required, and there is not one for each box."""
     VOIDED = "voided"
     """The pharmacy has said that it does not hold: it is shown, and counts for nothing."""
 
@@ -101,13 +107,19 @@ def _read_answer(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     try:
         return read(value)
     except ValidationError:  # one finding for the answer, not one for each thing that it might have been
-        raise PydanticCustomError("answer_invalid", "An answer is true, false, a whole number or a code") from None
+        raise PydanticCustomError(
+            "answer_invalid", "An answer is true, false, a whole number, a code or a list of codes"
+        ) from None
 
 
 Answer = Annotated[
-    StrictBool | Annotated[int, Field(strict=True, ge=-1000000, le=1000000)] | Code, WrapValidator(_read_answer)
+    StrictBool
+    | Annotated[int, Field(strict=True, ge=-1000000, le=1000000)]
+    | Code
+    | Annotated[list[Code], Field(max_length=50), AfterValidator(lambda codes: sorted(set(codes)))],
+    WrapValidator(_read_answer),
 ]
-"""Never free text: answers are kept in plain."""
+"""Never free text: answers are kept in plain. Of a list the order says nothing, so it is kept in one."""
 
 
 def _in_one_order(answers: dict[str, Any]) -> dict[str, Any]:
@@ -196,11 +208,21 @@ class VoidIn(Model):
 
 
 class AdviceOut(Out):
-    """What the clerk must do now, in Chinese and English."""
+    """What the clerk must do now, in Chinese and English; `text` is the one that `Accept-Language` prefers."""
 
-    code: Literal["refer_to_fever_clinic", "not_for_sale", "report_red_code", "complete_record"]
+    code: Literal[
+        "report_red_code",
+        "not_for_sale",
+        "refer_to_fever_clinic",
+        "report_yellow_code",
+        "ask_about_repeated_purchase",
+        "check_quantity",
+        "complete_record",
+        "scan_trace_codes",
+    ]
     zh: str
     en: str
+    text: str
 
 
 class ItemResult(Out):

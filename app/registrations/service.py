@@ -25,13 +25,25 @@ from app.people.rules import tells_identity
 from app.people.service import ensure_people
 from app.pharmacies.queries import PHARMACIES
 from app.pharmacies.rules import PharmacyFacts
+from app.questionnaires.queries import QUESTIONNAIRES
+from app.questionnaires.rules import FormBook
 from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
 from app.registrations.chain import Entry, LinkKind, Receipt, content_of
 from app.registrations.drafts import Draft, Named, Submission
+from app.registrations.limits import note_repeats
 from app.registrations.receipts import add_links
-from app.registrations.rules import DOUBTS, People, flags_of, judge_form, missing_fields, read_people
+from app.registrations.rules import (
+    DOUBTS,
+    People,
+    flags_of,
+    judge_form,
+    large_lines,
+    missing_fields,
+    read_people,
+    trace_findings,
+)
 from app.registrations.schemas import Flag, RegistrationIn
 
 RECORDED = jobs.declare("registrations.recorded")
@@ -91,6 +103,7 @@ class Facts:
     catalogue: Directory
     calendar: RegimeCalendar
     directory: Mapping[UUID, PharmacyFacts]
+    questionnaires: FormBook
     unknown: Counter[Sighting] = field(default_factory=Counter)
 
 
@@ -112,6 +125,7 @@ async def record_registrations(
     earlier = await stored.find_by_reference(session, [row.name for row in named if isinstance(row, Named)])
     drafts: dict[tuple[UUID, str], Draft] = {}
     opened = [_open(row, earlier, drafts, facts, now) if isinstance(row, Named) else row for row in named]
+    await note_repeats(session, list(drafts.values()), facts.catalogue, keyring=keyring)
     winners = await _keep(session, list(drafts.values()), now, keyring)
     await note_sightings(session, facts.unknown)
     # Whoever took a name between our look and our insert has committed by now; what it stored decides.
@@ -137,6 +151,7 @@ async def read_facts(session: AsyncSession) -> Facts:
         catalogue=await CATALOGUE.get(session, known),
         calendar=await REGIMES.get(session, known),
         directory=await PHARMACIES.get(session, known),
+        questionnaires=await QUESTIONNAIRES.get(session, known),
     )
 
 
@@ -212,9 +227,23 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
         facts.unknown.update(_sightings(named, people, resolutions, day))
     if regime.state is not RegimeKind.REGISTER_ALL and not any(found.drug_id for found in resolutions):
         return RegistrationNotRequired("No item is on the catalogue")
-    missing = missing_fields(row, people, regime.required)
-    flags = flags_of(row, now, incomplete=bool(missing), suspended=regime.state is RegimeKind.SUSPENDED)
-    warnings = [*missing, *people.warnings, *_doubts(resolutions)]
+    told = facts.questionnaires.asked(pharmacy.division, day, regime.asking).judge(row.answers)
+    if told.errors:
+        return InvalidRequest(errors=told.errors)
+    listed = (line for line, found in enumerate(resolutions) if found.drug_id is not None)
+    lacking, unlike = trace_findings(row, day, listed, regime.required)
+    missing = [*missing_fields(row, people, regime.required), *told.missing, *lacking]
+    large = _large(row, resolutions, facts.catalogue) if facts.catalogue.limits_purchases else []
+    flags = flags_of(
+        row,
+        now,
+        incomplete=bool(missing),
+        suspended=regime.state is RegimeKind.SUSPENDED,
+        exposed=told.is_clue,
+        large=bool(large),
+        untraced=bool(lacking or unlike),
+    )
+    warnings = [*missing, *people.warnings, *told.warnings, *_doubts(resolutions), *unlike, *large]
     return Draft(named, people, regime, resolutions, flags, warnings, new_id())
 
 
@@ -231,6 +260,15 @@ def _names(people: People, text: str) -> bool:
     return tells_identity(text, people.buyer.identity) or (
         patient is not None and tells_identity(text, patient.identity)
     )
+
+
+def _large(row: RegistrationIn, resolutions: Sequence[Resolution], catalogue: Directory) -> list[FieldError]:
+    drugs = []
+    for line, found in enumerate(resolutions):
+        if found.drug_id is not None:
+            limit = catalogue.drug(found.drug_id).limit
+            drugs.append((line, found.drug_id, None if limit is None else limit.most_per_purchase))
+    return large_lines(row, drugs)
 
 
 def _doubts(resolutions: Sequence[Resolution]) -> Iterator[FieldError]:

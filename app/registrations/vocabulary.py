@@ -107,6 +107,11 @@ NO = frozenset({"否", "无", "没有", "未", "no", "n", "false", "0", "×"})
 
 COMPLAINTS: Mapping[str, str] = {
     "answer_invalid": "请填是、否、整数或代码",
+    "answer_not_offered": "不是该问题的可选项",
+    "answer_out_of_range": "数字超出该问题的范围",
+    "answer_type_wrong": "回答与问题类型不符",
+    "birth_date_contradicts_document": "与证件号码中的出生日期不符",
+    "birth_date_invalid": "出生日期有误",
     "cell_must_be_text": "长数字已被表格软件改写,请将单元格设为文本格式后重新输入",
     "cell_too_long": "内容过长",
     "client_reference_conflict": "此小票号已用于另一笔登记",
@@ -125,6 +130,7 @@ COMPLAINTS: Mapping[str, str] = {
     "phone_invalid": "电话号码有误",
     "purchased_in_future": "购药时间晚于当前时间",
     "purchased_too_long_ago": "购药时间已超过30天",
+    "question_unknown": "没有这个问题,请核对列名",
     "required": "必填",
     "row_unreadable": "此行无法识别,请检查引号",
     "temperature_expected": "请填体温,如 36.6",

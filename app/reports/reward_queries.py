@@ -1,12 +1,13 @@
 """Counting decisions and adding up the ledger, per pharmacy, division or month."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, String, cast, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.divisions.models import Division
-from app.pharmacies.models import Pharmacy
+from app.pharmacies.queries import names_of
 from app.reports.reward_figures import GroupBy, ReportFilter, RewardReportOut, Tally, sum_up
 from app.rewards.criteria import CriterionCode
 from app.rewards.models import LedgerEntry, RewardDecision
@@ -61,11 +62,8 @@ async def reward_report(session: AsyncSession, *, scope: str | None, filters: Re
 
 async def _names(session: AsyncSession, group_by: GroupBy, keys: set[str]) -> dict[str, str]:
     if group_by is GroupBy.PHARMACY:
-        rows = await session.execute(
-            select(cast(Pharmacy.id, String), Pharmacy.name).where(cast(Pharmacy.id, String).in_(keys))
-        )
-    elif group_by is GroupBy.DIVISION:
+        return {str(found): name for found, name in (await names_of(session, [UUID(key) for key in keys])).items()}
+    if group_by is GroupBy.DIVISION:
         rows = await session.execute(select(Division.code, Division.name).where(Division.code.in_(keys)))
-    else:
-        return {}
-    return {row[0]: row[1] for row in rows}
+        return {row[0]: row[1] for row in rows}
+    return {}

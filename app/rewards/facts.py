@@ -24,13 +24,25 @@ from sqlalchemy.orm import aliased
 
 from app.cases.models import Case
 from app.matching.models import Match
-from app.matching.rules import MatchStatus, Strength
+from app.matching.passes import Strength
+from app.matching.rules import MatchStatus
 from app.people.models import Person
 from app.pharmacies.models import PharmacyStanding, RosterEntry
 from app.pharmacies.rules import Standing
 from app.registrations.models import Registration, RegistrationItem, RegistrationRevision
 from app.registrations.schemas import Flag
 from app.rewards.criteria import Facts
+
+_MOST_TELLING = [
+    status.value
+    for status in (
+        MatchStatus.COUNTED,
+        MatchStatus.CONFIRMED,
+        MatchStatus.POSSIBLE,
+        MatchStatus.REJECTED,
+        MatchStatus.WITHDRAWN,
+    )
+]
 
 # The day of the purchase in China.
 _BOUGHT_ON = cast(func.timezone(literal_column("INTERVAL '8 hours'"), Registration.purchased_at), Date)
@@ -39,7 +51,7 @@ _BOUGHT_ON = cast(func.timezone(literal_column("INTERVAL '8 hours'"), Registrati
 async def gather_facts(session: AsyncSession, case_ids: Collection[UUID]) -> list[Facts]:
     """Return the facts of every registration that is, or was, matched with one of these cases.
 
-    Where a registration has two matches with a case (as buyer and as patient), the one that counts and is stronger speaks.
+    Where a registration has two matches with a case (as buyer and as patient), the one that counts, or may, and is stronger speaks.
     """
     rows = await session.execute(
         select(
@@ -66,7 +78,7 @@ async def gather_facts(session: AsyncSession, case_ids: Collection[UUID]) -> lis
         .order_by(
             Match.case_id,
             Match.registration_id,
-            Match.status == MatchStatus.WITHDRAWN,
+            func.array_position(literal(_MOST_TELLING, ARRAY(String)), Match.status),
             func.array_position(literal([strength.value for strength in Strength], ARRAY(String)), Match.strength),
         )
     )

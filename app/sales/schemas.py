@@ -1,6 +1,7 @@
 """A day's sales as a pharmacy states them, and as they are shown beside what was registered."""
 
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -95,14 +96,11 @@ class SalesOut(Out):
     items: list[SoldOut]
 
 
-class ReconciliationFilter(Filter):
-    """Which days of which pharmacy. `from` is in, `to` is not."""
+class Period(Filter):
+    """Days in China; `from` is in, `to` is not."""
 
     from_: Day = Field(alias="from", description="First day", examples=["2026-02-01"])
     to: Day = Field(description=f"Day after the last; at most {MOST_DAYS} days after `from`", examples=["2026-03-01"])
-    pharmacy: UUID | None = Field(
-        default=None, description="Needed by everybody but the till of a single pharmacy (its id)"
-    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -111,6 +109,50 @@ class ReconciliationFilter(Filter):
         if (self.to - self.from_).days > MOST_DAYS:
             raise PydanticCustomError("period_too_long", "The period has more days than are shown at once")
         return self
+
+
+class ReconciliationFilter(Period):
+    """Which days of which pharmacy."""
+
+    pharmacy: UUID | None = Field(
+        default=None, description="Needed by everybody but the till of a single pharmacy (its id)"
+    )
+
+
+class GapsBy(StrEnum):
+    """What a line of gaps stands for."""
+
+    PHARMACY = "pharmacy"
+    DIVISION = "division"
+    DRUG = "drug"
+
+
+class GapFilter(Period):
+    """Which days, where, and how to sum them up."""
+
+    division: DivisionCode | None = None
+    group_by: GapsBy = GapsBy.PHARMACY
+
+
+class GapOut(Out):
+    """Packs of listed drugs on days that were stated and on which sales had to be registered.
+
+    `unregistered` sums up the gaps above zero of each pharmacy, drug and day, `days` are those with one; a pharmacy that registers
+    too much on one day does not make up for another.
+    """
+
+    key: str
+    name: str | None
+    sold: int
+    registered: int
+    unregistered: int
+    days: int
+
+
+class GapsOut(Out):
+    """Gaps, the widest first."""
+
+    items: list[GapOut]
 
 
 class StatementOut(Out):

@@ -17,6 +17,8 @@ MAX_CELL = 16 * 1024
 ANSWER = "answer:"
 """Before the code of a question: `answer:contact_with_case_14d`."""
 _SEPARATORS = re.compile(r"[、;,|/\s]+")
+_CHOICES = re.compile(r"[、;,|]")
+"""Not spaces: what reads like a sentence is no list of codes."""
 _QUANTITY = re.compile(r"(\d{1,9})(?:\.0+)?\s*[盒瓶袋支板片粒包件罐]?", re.ASCII)
 _CELSIUS = re.compile(r"(\d{2}(?:\.\d+)?)\s*(?:°?C|度)?", re.IGNORECASE | re.ASCII)
 _LOCAL_TIME = re.compile(
@@ -94,9 +96,12 @@ def as_colour(cell: str) -> Any:
 
 
 def as_answer(cell: str) -> Any:
-    """An answer: yes or no, a whole number (1 and 0 are such), or a code."""
+    """An answer: yes or no, a whole number (1 and 0 are such), a code, or several codes parted by | or 、."""
     word = _word(cell)
-    return int(word) if word.removeprefix("-").isdecimal() and len(word) < 9 else as_truth(word)
+    if word.removeprefix("-").isdecimal() and len(word) < 9:
+        return int(word)
+    parts = [part.strip() for part in _CHOICES.split(word)]
+    return as_truth(word) if len(parts) == 1 else [part for part in parts if part]
 
 
 _PERSON: Mapping[str, tuple[Way, Read]] = {

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0023_case_lists"
-down_revision = "0018_tills"
+down_revision = "0021_matching_passes"
 branch_labels = None
 depends_on = None
 

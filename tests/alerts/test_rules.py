@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from app.alerts.rules import ALLOWED, EVENTS, AlertKind, AlertState, Severity, deadline_after, severity_of_match
 from app.cases.rules import Classification
-from app.matching.rules import MatchStatus
 
 STATES = st.sampled_from(AlertState)
 
@@ -29,10 +28,10 @@ class TestTheStatesOfAnAlert:
 class TestUrgency:
     @given(st.sampled_from(Classification))
     def test_is_least_where_a_match_is_withdrawn(self, classification: Classification) -> None:
-        assert severity_of_match(MatchStatus.WITHDRAWN, classification) is Severity.INFO
+        assert severity_of_match(classification, counts=False) is Severity.INFO
 
     def test_is_most_with_a_confirmed_case(self) -> None:
-        found = {one: severity_of_match(MatchStatus.COUNTED, one) for one in Classification}
+        found = {one: severity_of_match(one, counts=True) for one in Classification}
         assert {one for one, severity in found.items() if severity is Severity.CRITICAL} == {Classification.CONFIRMED}
 
     def test_leaves_less_time_the_greater_it_is(self) -> None:

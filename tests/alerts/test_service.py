@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
-from app.alerts.models import Alert
+from app.alerts.models import Alert, AlertTransition
 from app.alerts.rules import AlertKind, Severity
-from app.alerts.service import NewAlert, raise_alerts
+from app.alerts.service import EndedAlert, NewAlert, raise_alerts
+from app.audit.models import AuditEntry
 from app.core.database import Database
 from app.core.ids import new_id
 from app.core.sealing import Keyring
@@ -92,6 +93,7 @@ class TestTheEventOfAnAlert:
         assert (event.kind, event.at, event.division, event.disease) == ("clue.reported", MOMENT, SHATOU, DISEASE)
         assert event.thin == {
             "alert_id": str(alert_id),
+            "state": "raised",
             "severity": "warning",
             "division": SHATOU,
             "disease": DISEASE,
@@ -129,3 +131,27 @@ class TestTheEventOfAnAlert:
         await raised(database, keyring, an_alert(person_id=new_id()))
         [event] = await events(database)
         assert event.identified is None
+
+
+class TestAnAlertWhoseCauseIsGone:
+    async def test_is_closed_by_the_service_and_told_of_by_an_event_of_its_kind(
+        self, database: Database, keyring: Keyring
+    ) -> None:
+        [alert_id] = await raised(database, keyring, an_alert())
+        async with database.transaction() as session:
+            over = EndedAlert("clue.reported:1", "It was nothing.", {"why": "nothing"})
+            unknown = EndedAlert("clue.reported:2", "It was nothing.", {})
+            later = MOMENT + timedelta(hours=1)
+            assert await raise_alerts(session, [], ended=[over, unknown], now=later, keyring=keyring) == []
+        first, last = await events(database)
+        assert last.thin == {**first.thin, "state": "closed"}
+        assert (last.kind, last.at, last.subject_id, last.pseudonymous) == (
+            *("clue.reported", later, alert_id),
+            {"why": "nothing"},
+        )
+        async with database.transaction() as session:
+            [step] = (await session.scalars(select(AlertTransition))).all()
+            assert (step.number, step.account_id, step.account_name) == (1, None, "system")
+            assert (step.state, step.feedback, step.at) == ("closed", "It was nothing.", later)
+            [entry] = (await session.scalars(select(AuditEntry).where(AuditEntry.subject_type == "alert"))).all()
+            assert (entry.action, entry.role, entry.subject_id) == ("alert.closed", "system", str(alert_id))

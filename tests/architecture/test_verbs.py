@@ -12,12 +12,17 @@ EXEMPT = {
     "people.ensure_people": "part of a recording verb, which says who acts",
     "registrations.record_registrations": "each submission says who sent it; one entry per key and pharmacy",
     "matching.rematch": "follows from facts that were recorded with their actors; a match keeps its rule and its evidence",
+    "matching.follow_reviews": "follows from a review that was recorded with its actor",
+    "capture.judge_purchases": "follows from facts that were recorded with their actors; an alert keeps what it led to",
     "alerts.raise_alerts": "follows from facts that were recorded with their actors; an alert keeps every step",
     "rewards.evaluate_cases": "the service's own act: `changes.py` writes the entries in the name of the system",
 }
 """Verbs without an actor, and why."""
 
-NOT_AUDITED = {"audit.record", "people.ensure_people", "matching.rematch", "alerts.raise_alerts"}
+NOT_AUDITED = {
+    *("audit.record", "people.ensure_people", "matching.rematch", "matching.follow_reviews", "alerts.raise_alerts"),
+    "capture.judge_purchases",
+}
 TRAIL = {"audit.record", "audit.record_all"}
 WRITES = {"insert", "update", "delete", "session.add", "session.add_all", "session.delete"}
 
@@ -53,7 +58,11 @@ def reached(chapter: str, verb: ast.AST) -> set[str]:
 def verbs() -> Iterator[tuple[str, ast.AsyncFunctionDef]]:
     """Yield the public verbs of all chapters: what takes a session, outside of look-ups and machinery."""
     for chapter in CHAPTERS[1:]:
-        rooms = [name for name in ("service", "imports", "rosters") if (ROOT / "app" / chapter / f"{name}.py").exists()]
+        rooms = [
+            name
+            for name in ("service", "imports", "rosters", "reviews")
+            if (ROOT / "app" / chapter / f"{name}.py").exists()
+        ]
         for room in rooms:
             module: Module
             [module] = [one for one in modules(f"app/{chapter}") if one.path.stem == room]

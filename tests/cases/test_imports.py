@@ -144,6 +144,12 @@ class TestAList:
         assert counts(await bring(desk, a_row())) == {"created": 1}
         assert (await desk.http.post("/v1/cases/batch", json=[body])).json()["duplicate"] == 1
 
+    async def test_may_tell_when_somebody_was_born_but_nothing_else_than_the_document(self, desk: Desk) -> None:
+        rows = [[*a_row(1), "1949-12-31"], [*a_row(2, 证件号码=""), "1950年1月2日"], [*a_row(3), "1950-01-02"]]
+        told = await desk.bring_rows(*rows, header=[*HEADER, "出生日期"])
+        assert counts(told) == {"created": 2, "invalid": 1}
+        assert problems(told) == [(4, "出生日期", "birth_date_contradicts_document")]
+
     async def test_is_taken_in_its_order_however_long_it_is(self, desk: Desk) -> None:
         between = [suspected(number) for number in range(2, 1_102)]
         told = await bring(desk, suspected(1), *between, a_row(1))

@@ -22,7 +22,7 @@ REGISTERED = {
     "revision": 1,
     "items": [{"status": "listed", "drug_id": "7", "drug": "布洛芬"}],
     "flags": ["fever"],
-    "advice": [{"code": "refer_to_fever_clinic", "zh": "请", "en": "Please"}],
+    "advice": [{"code": "refer_to_fever_clinic", "zh": "请", "en": "Please", "text": "请"}],
     "warnings": [{"pointer": "/buyer/phone", "code": "required", "detail": "Missing"}],
     "a_member_of_tomorrow": True,
 }

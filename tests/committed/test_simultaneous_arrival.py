@@ -181,12 +181,12 @@ class TestADiscardedCase:
         await city.drain()
         [registration_id] = await city.register([1])
         async with city.tills.transaction() as matching:
-            assert len(await rematch(matching, registration_ids=[registration_id], now=NOW)) == 1
+            assert len(await rematch(matching, registration_ids=[registration_id], now=NOW, keyring=city.keyring)) == 1
             ending = asyncio.create_task(city.discard(case_id))
             done, _ = await asyncio.wait([ending], timeout=0.3)
             if done:  # without the lock: its job comes by before the match is committed, and finds nothing to withdraw
                 async with city.lists.transaction() as other:
-                    await rematch(other, case_ids=[case_id], now=NOW)
+                    await rematch(other, case_ids=[case_id], now=NOW, keyring=city.keyring)
                     await other.execute(text("DELETE FROM jobs"))
         await ending
         await city.drain()
@@ -208,7 +208,7 @@ class TestACaseOfWhichMoreIsToldMeanwhile:
 
             async def match_again() -> Sequence[Any]:
                 async with city.tills.transaction() as matching:
-                    return await rematch(matching, registration_ids=[registration_id], now=NOW)
+                    return await rematch(matching, registration_ids=[registration_id], now=NOW, keyring=city.keyring)
 
             waiting = asyncio.create_task(match_again())
             done, _ = await asyncio.wait([waiting], timeout=0.3)

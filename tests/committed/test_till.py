@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from app.auth.rules import SYSTEM
 from app.client.answers import Problem
 from app.client.client import Client
 from app.core.database import Database
 from app.core.sealing import Keyring
+from app.questionnaires.service import load_shipped
 from app.registrations.models import Registration
-from tests.conftest import SettableClock
+from tests.conftest import MOMENT, SettableClock
 from tests.factories import keys
 from tests.factories.serving import (
     BadLine,
@@ -276,6 +278,18 @@ class TestTheClient:
             assert catalogue is not None
             assert ibuprofen.drug_id in {drug.id for drug in catalogue.drugs}
             assert client.catalogue("440304005", etag=catalogue.etag) is None
+
+    async def test_asks_what_to_ask_and_speaks_its_language(self, world: World, url: str, committed: Database) -> None:
+        async with committed.transaction() as session:
+            await load_shipped(session, actor=SYSTEM, now=MOMENT)
+        with Client(url, world.tills[0], language="en") as client:
+            asked = client.questionnaires("440304005")
+            assert asked is not None
+            assert [question.code for question in asked.questions if question.type == "number"] == ["days_ill"]
+            assert client.questionnaires("440304005", etag=asked.etag) is None
+            answers = {"contact_with_case_14d": True, "days_ill": 3}
+            [advice] = client.register(world.purchase(answers=answers)).advice
+            assert (advice.code, advice.text) == ("refer_to_fever_clinic", advice.en)
 
     async def test_tells_who_may_not(self, world: World, url: str, committed: Database) -> None:
         official = await keys.token(committed, "official", "440304", name="Synthetic third official")

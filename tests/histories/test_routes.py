@@ -277,7 +277,7 @@ class TestARevelation:
         told = answer.json()
         assert (told["id"], told["truncated"]) == (str(elsewhere), False)
         assert [at(one.pop("presented_at")) for one in told["presentations"]] == [MOMENT, MOMENT - DAY]
-        same = WANG | {"phone": "+8613800138000", "document_missing_reason": None}
+        same = WANG | {"phone": "+8613800138000", "document_missing_reason": None, "birth_date": "1949-12-31"}
         assert told["presentations"] == [
             same | {"id": str(newer), "address": {"division": SHATOU, "line": "某花园"}},
             same | {"id": str(older), "address": None},

@@ -11,8 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import Database, driver
 from app.core.ids import new_id
-from app.matching import candidates, queries
+from app.core.sealing import Keyring
+from app.matching import candidates, neighbours, queries
+from app.matching.passes import Finding, look_closer
 from app.matching.service import rematch
+from app.people.rules import Identity, present
+from app.people.service import ensure_people
 from tests.conftest import MOMENT
 from tests.factories.world import build_world
 
@@ -20,10 +24,17 @@ PEOPLE = 50_000
 CASES = 5_000
 
 _PEOPLE = """
-INSERT INTO people (id, key_id, presentation_hash, document_hash, phone_hash, name_hash, document_type, sealed, created_at)
+INSERT INTO people (id, key_id, presentation_hash, document_hash, phone_hash, name_hash, name_birth_hash, document_type,
+                    sealed, created_at)
 SELECT gen_random_uuid(), 1, decode(md5('p' || n), 'hex'), decode(md5('d' || n % 40000), 'hex'),
-       decode(md5('t' || n % 20000), 'hex'), decode(md5('n' || n % 300), 'hex'), 'resident_id', '\\x00', now()
+       decode(md5('t' || n % 20000), 'hex'), decode(md5('n' || n % 300), 'hex'), decode(md5('b' || n % 39000), 'hex'),
+       CASE WHEN n % 20 = 0 THEN 'passport' ELSE 'resident_id' END, '\\x00', now()
 FROM generate_series(1, $1::int) AS n
+"""
+_MARKS = """
+INSERT INTO document_marks (hash, person_id)
+SELECT decode(md5(document_hash::text || part), 'hex'), id FROM people, generate_series(1, 3) AS part
+WHERE document_type = 'passport'
 """
 _REGISTRATIONS = """
 INSERT INTO registrations (id, pharmacy_id, client_reference, content_digest, revision, division, regime, buyer_id,
@@ -61,10 +72,11 @@ async def crowd(database: Database) -> Database:
     async with database.transaction() as session:
         connection = await driver(session)
         await connection.execute(_PEOPLE, PEOPLE)
+        await connection.execute(_MARKS)
         await connection.execute(_REGISTRATIONS, world.pharmacies[0])
         await connection.execute(_CASES, CASES)
         await connection.execute(_MATCHES)
-        for table in ("people", "registrations", "cases", "matches"):
+        for table in ("people", "document_marks", "registrations", "cases", "matches"):
             await connection.execute(f"ANALYZE {table}")
     return database
 
@@ -108,7 +120,7 @@ async def test_candidates_and_matches_are_found_by_indexes(crowd: Database) -> N
         connection = await driver(session)
         for query, table, column in SIDES:
             people, ids = await some(session, table, column, 1)
-            plan = await explain(session, query, people, ids)
+            plan = await explain(session, query, people, ids, [], [])
             assert scanned(plan) == set()
             assert blocks(plan) < 100
         for sides in ((ids, []), ([], ids), (ids, ids)):
@@ -117,12 +129,48 @@ async def test_candidates_and_matches_are_found_by_indexes(crowd: Database) -> N
         # The driver keeps statements prepared; after a few runs the server plans without looking at the arrays.
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         for query, table, column in SIDES:
-            await connection.execute(f"PREPARE generic_{table} (uuid[], uuid[]) AS {query}")
+            await connection.execute(f"PREPARE generic_{table} (uuid[], uuid[], uuid[], uuid[]) AS {query}")
             people, ids = await some(session, table, column, 1)
             arrays = ", ".join("ARRAY[" + ", ".join(f"'{one}'::uuid" for one in many) + "]" for many in (people, ids))
-            plan = await explain(session, f"EXECUTE generic_{table} ({arrays})")
+            plan = await explain(session, f"EXECUTE generic_{table} ({arrays}, '{{}}', '{{}}')")
             assert scanned(plan) == set()
             assert blocks(plan) < 100
+
+
+@pytest.mark.parametrize("query", [neighbours._NEAR, neighbours._PHONES], ids=["near", "phones"])
+@pytest.mark.parametrize("only", [neighbours._ON_A_LIST, "true"], ids=["of presented", "of listed"])
+async def test_neighbours_are_found_by_indexes(crowd: Database, query: str, only: str) -> None:
+    async with crowd.transaction() as session:
+        for kind in ("passport", "resident_id"):
+            connection = await driver(session)
+            people = await connection.fetch("SELECT id FROM people WHERE document_type = $1 ORDER BY id LIMIT 2", kind)
+            plan = await explain(session, query.format(only=only), [row["id"] for row in people])
+            assert scanned(plan) == set()
+            assert blocks(plan) < 500
+
+
+async def test_a_till_that_writes_one_phone_for_all_is_looked_at_once_for_each_name(
+    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of hundreds who are listed under that phone and hundreds who bought, only those are compared whose names are alike."""
+    looks: list[tuple[Identity, Identity]] = []
+
+    def look(one: Identity, other: Identity) -> Finding | None:
+        looks.append((one, other))
+        return look_closer(one, other)
+
+    monkeypatch.setattr(neighbours, "look_closer", look)
+    given = [f"{chr(0x4E00 + n)}{chr(0x5E00 + n)}" for n in range(400)]
+    bought = [Identity(name=f"王{name}", phone="+8613800138000") for name in given]
+    listed = [Identity(name=f"李{name}", phone="+8613800138000") for name in given]
+    listed.append(Identity(name="汪" + given[0], phone="+8613800138000"))
+    async with database.transaction() as session:
+        people = [present(identity) for identity in (*bought, *listed)]
+        ids = await ensure_people(session, people, now=MOMENT, keyring=keyring)
+        found = await neighbours.neighbours_of_listed(session, ids[len(bought) :], keyring)
+    assert (ids[0], ids[-1]) in found
+    # Everybody is on the other side, too, and 王 and 汪 sound alike, as do a few of these given names; the square is 640,000.
+    assert len(looks) < 2_000
 
 
 async def test_a_till_that_writes_one_name_and_phone_for_all_makes_no_square(crowd: Database) -> None:
@@ -141,7 +189,7 @@ async def test_a_till_that_writes_one_name_and_phone_for_all_makes_no_square(cro
             )
         ]
         assert len(ids) == 2000
-        plan = await explain(session, candidates._OF_REGISTRATIONS, people, ids)
+        plan = await explain(session, candidates._OF_REGISTRATIONS, people, ids, [], [])
         assert plan["Actual Rows"] == 0
         most = max(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan))
         assert most < 200_000  # the square is 4,000,000
@@ -149,6 +197,8 @@ async def test_a_till_that_writes_one_name_and_phone_for_all_makes_no_square(cro
 
 class TestAWorkersConnection:
     @pytest.mark.parametrize("side", ["registration_ids", "case_ids"])
-    async def test_plans_the_look_ups_for_the_tables_as_they_are_now(self, session: AsyncSession, side: str) -> None:
-        await rematch(session, now=MOMENT, **{side: [new_id()]})
+    async def test_plans_the_look_ups_for_the_tables_as_they_are_now(
+        self, session: AsyncSession, side: str, keyring: Keyring
+    ) -> None:
+        await rematch(session, now=MOMENT, keyring=keyring, **{side: [new_id()]})
         assert await session.scalar(text("SHOW plan_cache_mode")) == "force_custom_plan"

@@ -1,12 +1,12 @@
 """The set of matches depends on the facts alone: any order, any borders of batches, any moment at which a worker comes by.
 
-Hypothesis writes a story of purchases, case lists and reclassifications about very few people, whose names, phones and
-documents collide. The verbs and the worker play it. What counts at the end must be what a model says that knows nothing of the
-service: it looks at every pair of a purchase and a case.
+Hypothesis writes a story of purchases, corrections, case lists, reclassifications and reviews about very few people, whose names,
+phones and documents collide. The verbs and the worker play it. What stands at the end must be what a model says that knows nothing
+of the service: it looks at every pair of a purchase and a case.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -23,29 +23,23 @@ from app.core import jobs
 from app.core.clock import CHINA
 from app.core.database import BoundDatabase, Database
 from app.core.sealing import Keyring
-from app.registrations.schemas import RegistrationIn
+from app.matching.reviews import confirm_match, reject_match, reopen_match
+from app.matching.rules import ALLOWED, Act
+from app.matching.service import rematch
+from app.registrations.corrections import correct_registration, void_registration
+from app.registrations.schemas import CorrectionIn, RegistrationIn, VoidIn
 from app.registrations.service import RECORDED, Submission, record_registrations
 from tests.conftest import SettableClock
 from tests.factories import keys
-from tests.factories.divisions import FUTIAN
-from tests.factories.identities import flow_worker, old_form, resident_number
+from tests.factories.divisions import FUTIAN, SHATOU
+from tests.factories.identities import flow_worker
 from tests.factories.world import a_case, a_purchase, build_world
+from tests.matching.model import ELSEWHERE, PEOPLE, Known, Match, Model, Purchase, Shown
 
 NOW = datetime(2026, 3, 1, 0, 0, tzinfo=UTC)
 CONFIRMED_AT = datetime(2026, 2, 14, 16, 0, tzinfo=UTC)
 """Midnight at the beginning of the 15th in China."""
 
-A, B = resident_number(1), resident_number(2)
-DOCUMENTS: dict[str, tuple[str, str, str]] = {
-    # What is shown; the document that it is.
-    "A": ("resident_id", A, "A"),
-    "A before 1999": ("resident_id", old_form(A), "A"),
-    "A on an insurance card": ("medical_insurance_card", A, "A"),
-    "B": ("resident_id", B, "B"),
-    "passport": ("passport", "E12345678", "passport"),
-    "permit": ("hk_macau_permit", "H1234567800", "permit"),
-    "permit renewed": ("hk_macau_permit", "H1234567801", "permit"),
-}
 ONSETS = (date(2026, 1, 20), date(2026, 2, 14))
 # Each window's borders, a microsecond before midnight in China and at midnight.
 PURCHASES = [
@@ -53,45 +47,6 @@ PURCHASES = [
     for month, day in ((1, 31), (2, 1), (2, 10), (2, 20))
     for before in (1, 0)
 ]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What somebody shows or what a list tells of somebody."""
-
-    name: str | None
-    phone: str | None
-    document: str | None
-
-    def as_json(self) -> dict[str, Any]:
-        kind, number, _ = DOCUMENTS[self.document] if self.document else (None, None, None)
-        document = None if kind is None else {"type": kind, "number": number}
-        return {"name": self.name, "phone": self.phone, "document": document}
-
-    def excerpt(self) -> "Shown":
-        """Return what a list tells that knows one thing only."""
-        if self.document:
-            return Shown(None, None, self.document)
-        return Shown(None, self.phone, None) if self.phone else Shown(self.name, None, None)
-
-    @property
-    def is_somebody(self) -> bool:
-        return bool(self.name or self.phone or self.document)
-
-
-PEOPLE = st.builds(
-    Shown,
-    st.sampled_from([None, *["王小样"] * 4, "李小样"]),
-    st.sampled_from([None, *["13800138000"] * 4, "13800138001"]),
-    st.sampled_from([None, "A", "B", *DOCUMENTS]),
-).filter(lambda shown: shown.is_somebody)
-
-
-@dataclass(frozen=True)
-class Purchase:
-    at: datetime
-    buyer: Shown
-    patient: Shown | None
 
 
 @dataclass(frozen=True)
@@ -109,8 +64,24 @@ class Reclassified:
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """A till corrects one of its purchases, the nth, or voids it."""
+
+    nth: int
+    to: Purchase | None
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A reviewer looks at the nth match that can be decided like this, once the workers are done."""
+
+    nth: int
+    act: str
+
+
+@dataclass(frozen=True)
 class Drained:
-    """A worker comes by and does all the jobs of one kind, or repeats them all."""
+    """A worker comes by and does all the jobs of one kind, repeats them all, or dies just before it commits."""
 
     kind: str
 
@@ -122,61 +93,20 @@ def _classified(*but: str) -> st.SearchStrategy[str]:
 NUMBERS = st.integers(0, 3)
 PURCHASED = st.builds(Purchase, st.sampled_from(PURCHASES), PEOPLE, st.none() | PEOPLE)
 LISTED = st.builds(Listed, NUMBERS, PEOPLE, _classified("discarded"), st.none() | st.sampled_from(ONSETS))
-Step = list[Purchase] | list[Listed] | Reclassified | Drained
+Step = list[Purchase] | list[Listed] | Reclassified | Corrected | Reviewed | Drained
 STEPS: st.SearchStrategy[Step] = st.one_of(
     st.lists(PURCHASED, min_size=1, max_size=4),
     st.lists(LISTED, min_size=1, max_size=4),
     st.builds(Reclassified, NUMBERS, _classified()),
-    st.builds(Drained, st.sampled_from(["registrations", "cases", "again"])),
+    st.builds(Corrected, NUMBERS, st.none() | PURCHASED),
+    st.builds(Reviewed, st.integers(0, 5), st.sampled_from(["confirm", "reject", "reject", "reopen"])),
+    st.builds(Drained, st.sampled_from(["registrations", "cases", "matches", "again", "in vain"])),
 )
 
-Match = tuple[int, int, str, str]
-"""Index of the purchase, number of the case, role, strength."""
 
-
-@dataclass
-class Known:
-    """A case as the model knows it."""
-
-    person: Shown
-    classification: str
-    onset_on: date | None
-
-    def learn(self, told: Listed) -> None:
-        self.person = Shown(
-            self.person.name or told.person.name,
-            self.person.phone or told.person.phone,
-            self.person.document or told.person.document,
-        )
-        self.classification = told.classification
-        self.onset_on = self.onset_on or told.onset_on
-
-
-def strength(one: Shown, other: Shown) -> str | None:
-    """What two presentations are worth together, by the words of the domain."""
-    mine, theirs = (DOCUMENTS[shown.document][2] if shown.document else None for shown in (one, other))
-    if mine is not None and mine == theirs:
-        return "certain"
-    if one.name is None or one.phone is None or (one.name, one.phone) != (other.name, other.phone):
-        return None
-    residents = [shown.document in ("A", "A before 1999", "B") for shown in (one, other)]
-    return None if all(residents) else "strong"
-
-
-def model(purchases: list[Purchase], cases: dict[int, Known]) -> Iterator[Match]:
-    """Look at every pair."""
-    for index, purchase in enumerate(purchases):
-        for number, case in cases.items():
-            confirmed_on = date(2026, 2, 15) if case.classification == "confirmed" else None
-            anchor = case.onset_on or confirmed_on
-            day = purchase.at.astimezone(CHINA).date()
-            if case.classification == "discarded":
-                continue
-            if anchor and not anchor - timedelta(days=14) <= day <= anchor + timedelta(days=30):
-                continue
-            for role, person in (("buyer", purchase.buyer), ("patient", purchase.patient)):
-                if person and (worth := strength(person, case.person)):
-                    yield index, number, role, worth
+def place_of(number: int) -> str:
+    """The last of the cases lives in another city."""
+    return ELSEWHERE if number == 3 else SHATOU
 
 
 @dataclass
@@ -187,14 +117,15 @@ class Play:
     keyring: Keyring
     till: Any
     authority: Any
-    purchases: list[Purchase] = field(default_factory=list)
-    ids: dict[UUID, int] = field(default_factory=dict)
-    cases: dict[int, Known] = field(default_factory=dict)
+    reviewer: Any
+    model: Model = field(default_factory=Model)
+    ids: list[UUID] = field(default_factory=list)
     case_ids: dict[int, UUID] = field(default_factory=dict)
+    acts: int = 0
 
     def __post_init__(self) -> None:
         self.workers = {}
-        for kind in ("registrations", "cases"):
+        for kind in ("registrations", "cases", "matches"):
             worker = flow_worker(self.database, self.keyring, SettableClock(NOW))
             for name in [name for name in worker.registry.transactional_work if not name.startswith(kind)]:
                 del worker.registry.transactional_work[name]
@@ -204,32 +135,43 @@ class Play:
         match step:
             case Drained("again"):
                 await self.repeat()
+            case Drained("in vain"):
+                await self.crash()
             case Drained(kind):
                 await self.workers[kind].drain()
             case Reclassified():
                 await self.reclassify(step)
+            case Corrected():
+                await self.correct(step)
+            case Reviewed():
+                await self.review(step)
             case [Purchase(), *_]:
                 await self.register(cast("list[Purchase]", step))
             case _:
                 await self.tell(cast("list[Listed]", step))
 
     async def register(self, purchases: list[Purchase]) -> None:
-        rows = [
-            a_purchase(
-                f"SYN-{len(self.purchases) + at}",
-                purchased_at=purchase.at.isoformat(),
-                buyer=purchase.buyer.as_json(),
-                patient=None if purchase.patient is None else purchase.patient.as_json() | {"temperature_c": 36.6},
-            )
-            for at, purchase in enumerate(purchases)
-        ]
+        rows = [_purchase(purchase, f"SYN-{len(self.ids) + at}") for at, purchase in enumerate(purchases)]
         submissions = [Submission(self.till, RegistrationIn.model_validate(row)) for row in rows]
         async with self.database.transaction() as session:
             outcomes = await record_registrations(session, submissions, now=NOW, keyring=self.keyring)
         for outcome, purchase in zip(outcomes, purchases, strict=True):
             assert not isinstance(outcome, Exception), getattr(outcome, "errors", outcome)
-            self.ids[outcome.id] = len(self.purchases)
-            self.purchases.append(purchase)
+            self.ids.append(outcome.id)
+            self.model.purchases.append(purchase)
+
+    async def correct(self, step: Corrected) -> None:
+        if step.nth >= len(self.ids) or self.model.purchases[step.nth] is None:
+            return
+        self.acts += 1
+        registration, how = self.ids[step.nth], {"actor": self.till, "now": NOW, "keyring": self.keyring}
+        async with self.database.transaction() as session:
+            if step.to is None:
+                await void_registration(session, registration, VoidIn(reason="-"), **how)
+            else:
+                body = {"reason": f"synthetic {self.acts}", "registration": _purchase(step.to, f"SYN-{step.nth}")}
+                await correct_registration(session, registration, CorrectionIn.model_validate(body), **how)
+        self.model.purchases[step.nth] = step.to
 
     async def tell(self, rows: list[Listed]) -> None:
         bodies = [
@@ -239,6 +181,7 @@ class Play:
                 classification=row.classification,
                 onset_on=row.onset_on,
                 confirmed_at=CONFIRMED_AT if row.classification == "confirmed" else None,
+                division=place_of(row.number),
             )
             for row in rows
         ]
@@ -251,18 +194,22 @@ class Play:
                 keyring=self.keyring,
             )
         for row, outcome in zip(rows, outcomes, strict=True):
+            known = self.model.cases.get(row.number)
             if not isinstance(outcome, Recorded):
                 assert outcome.status == 409
-                assert row.number in self.cases
-            elif outcome.status == "created":
-                assert row.number not in self.cases
-                self.cases[row.number] = Known(row.person, row.classification, row.onset_on)
+                assert known is not None
+            elif known is None:
+                assert outcome.status == "created"
+                place = place_of(row.number)
+                self.model.cases[row.number] = Known(row.person, row.classification, row.onset_on, place)
                 self.case_ids[row.number] = outcome.id
             else:
-                self.cases[row.number].learn(row)
+                known.person = known.person.joined(row.person)
+                known.classification = row.classification
+                known.onset_on = known.onset_on or row.onset_on
 
     async def reclassify(self, step: Reclassified) -> None:
-        if step.number not in self.cases:
+        if step.number not in self.case_ids:
             return
         change = ClassificationIn.model_validate(
             {
@@ -275,14 +222,40 @@ class Play:
             await reclassify_case(
                 session, self.case_ids[step.number], change, actor=self.authority, now=NOW, keyring=self.keyring
             )
-        self.cases[step.number].classification = step.classification
+        self.model.cases[step.number].classification = step.classification
+
+    async def review(self, step: Reviewed) -> None:
+        """Decide on a match as it stands; until the next worker comes, rewards and alerts know nothing of it."""
+        await self.drain()
+        stored = {row[:3]: row for row in await self.rows(_STANDING)}
+        to_decide = [
+            match
+            for match in sorted(self.model.matches())
+            if match[5] in {status.value for status in ALLOWED[Act(step.act)]}
+        ]
+        if not to_decide:
+            return
+        index, number, role, _, strength, _ = to_decide[step.nth % len(to_decide)]
+        verb = {"confirm": confirm_match, "reject": reject_match, "reopen": reopen_match}[step.act]
+        match_id = stored[self.ids[index], self.case_ids[number], role].id
+        async with self.database.transaction() as session:
+            await verb(session, match_id, reason="-", actor=self.reviewer, now=NOW, keyring=self.keyring)
+        self.model.said[self.model.pair(index, number, role)] = (step.act, strength)
 
     async def repeat(self) -> None:
         """Do again all jobs there ever were."""
         async with self.database.transaction() as session:
-            await jobs.enqueue(session, RECORDED, [{"registration_ids": list(self.ids)}])
+            await jobs.enqueue(session, RECORDED, [{"registration_ids": self.ids}])
             await jobs.enqueue(session, CHANGED, [{"case_ids": list(self.case_ids.values())}])
         await self.drain()
+
+    async def crash(self) -> None:
+        """Let a worker do everything and die before it commits."""
+        everything = {"registration_ids": self.ids, "case_ids": self.case_ids.values()}
+        with suppress(ConnectionError):
+            async with self.database.transaction() as session:
+                await rematch(session, **everything, now=NOW, keyring=self.keyring)
+                raise ConnectionError
 
     async def drain(self) -> None:
         for worker in self.workers.values():
@@ -293,12 +266,14 @@ class Play:
         async with self.database.transaction() as session:
             return list((await session.execute(text(query))).all())
 
-    async def counted(self) -> set[Match]:
+    async def standing(self) -> set[Match]:
+        """Return all matches but those that are withdrawn, in the words of the model."""
         numbers = {case_id: number for number, case_id in self.case_ids.items()}
-        stored = await self.rows(
-            "SELECT registration_id, case_id, role, strength FROM matches WHERE status = 'counted'"
-        )
-        return {(self.ids[row[0]], numbers[row[1]], row[2], row[3]) for row in stored}
+        stored = await self.rows(_STANDING)
+        return {
+            (self.ids.index(row.registration_id), numbers[row.case_id], row.role, row.rule, row.strength, row.status)
+            for row in stored
+        }
 
     async def told(self) -> set[tuple[str, str]]:
         """The matches that subscribers hold to be so: not told of their withdrawal since they were told of last."""
@@ -312,6 +287,20 @@ class Play:
         return {match_id for match_id, kind in last.items() if kind == "case.matched"}
 
 
+_STANDING = """
+SELECT registration_id, case_id, role, id, rule, strength, status FROM matches WHERE status <> 'withdrawn'
+"""
+
+
+def _purchase(purchase: Purchase, reference: str) -> dict[str, Any]:
+    return a_purchase(
+        reference,
+        purchased_at=purchase.at.isoformat(),
+        buyer=purchase.buyer.as_json(),
+        patient=None if purchase.patient is None else purchase.patient.as_json() | {"temperature_c": 36.6},
+    )
+
+
 @pytest.fixture
 async def play(database: Database, keyring: Keyring) -> Play:
     world = await build_world(database)
@@ -319,7 +308,8 @@ async def play(database: Database, keyring: Keyring) -> Play:
         database,
         keyring,
         await keys.actor(database, "pharmacy", pharmacy_ids=world.pharmacies),
-        await keys.actor(database, "health_authority", FUTIAN),
+        await keys.actor(database, "health_authority", "44"),
+        await keys.actor(database, "epidemiologist", FUTIAN),
     )
 
 
@@ -328,7 +318,7 @@ async def fresh(play: Play) -> AsyncIterator[Play]:
     """Play a story of its own on the same stage; take all of it back."""
     assert isinstance(play.database, BoundDatabase)
     async with play.database._connection.begin_nested() as story:
-        yield Play(play.database, play.keyring, play.till, play.authority)
+        yield Play(play.database, play.keyring, play.till, play.authority, play.reviewer)
         await story.rollback()
 
 
@@ -349,8 +339,8 @@ class TestTheSetOfMatches:
             for step in steps:
                 await story.take(step)
             await story.drain()
-            assert await story.counted() == set(model(story.purchases, story.cases))
-            counted = await story.rows("SELECT id FROM matches WHERE status = 'counted'")
+            assert await story.standing() == set(story.model.matches())
+            counted = await story.rows("SELECT id FROM matches WHERE status IN ('counted', 'confirmed')")
             assert await story.told() == {row.id for row in counted}
             before = [await story.rows(query) for query in _STATE]
             await story.repeat()
@@ -378,27 +368,32 @@ class TestTheSetOfMatches:
                     await story.take(step)
                 await story.drain()
                 evidence = await story.rows(
-                    "SELECT c.case_number, r.purchased_at, m.role, m.strength, m.evidence"
+                    "SELECT c.case_number, r.purchased_at, m.role, m.rule, m.status, m.pair, m.evidence"
                     " FROM matches m JOIN cases c ON c.id = m.case_id"
-                    " JOIN registrations r ON r.id = m.registration_id WHERE m.status = 'counted'"
+                    " JOIN registrations r ON r.id = m.registration_id WHERE m.status <> 'withdrawn'"
                 )
                 results.append(sorted((*row[:4], sorted(row.evidence.items())) for row in evidence))
         assert results[0] == results[1]
 
     async def test_survives_ten_withdrawals(self, play: Play) -> None:
-        person = Shown("王小样", "13800138000", "A")
-        at = PURCHASES[3]
-        await play.take([Purchase(at, person, None), Purchase(at, Shown("李小样", "13800138001", None), person)])
+        person, permit = Shown("王小样", "13800138000", "A"), Shown("汪晓阳", "13800138000", "permit")
+        await play.take([Purchase(PURCHASES[3], person, None), Purchase(PURCHASES[3], permit, person)])
         await play.take([Listed(0, person, "confirmed", ONSETS[1])])
         await play.drain()
-        before = await play.counted()
-        assert before == {(0, 0, "buyer", "certain"), (1, 0, "patient", "certain")}
+        await play.take(Reviewed(0, "confirm"))
+        await play.drain()
+        before = await play.standing()
+        assert before == {
+            (0, 0, "buyer", "document/1", "certain", "counted"),
+            (1, 0, "buyer", "phone_sound/1", "possible", "confirmed"),
+            (1, 0, "patient", "document/1", "certain", "counted"),
+        }
         for _ in range(10):
             await play.take(Reclassified(0, "discarded"))
             await play.drain()
-            assert await play.counted() == set()
+            assert await play.standing() == set()
             await play.take(Reclassified(0, "confirmed"))
             await play.drain()
-            assert await play.counted() == before
-        assert len(await play.told()) == 2
+            assert await play.standing() == before
+        assert len(await play.told()) == 3
         assert await play.rows("SELECT DISTINCT turn FROM matches") == [(21,)]

@@ -144,7 +144,8 @@ class TestAReveal:
             **WHOLE,
             "phone": "+8613800138000",
             "document_missing_reason": None,
+            "birth_date": "1949-12-31",
         }
         assert reveal(Identity()).model_dump() == dict.fromkeys(
-            ("name", "document", "document_missing_reason", "phone", "address")
+            ("name", "document", "document_missing_reason", "phone", "address", "birth_date")
         )

@@ -68,14 +68,17 @@ def by_hand(periods: list[Period], division: str, day: date) -> Regime:
     strictest = max(ORDER.index(one.state) for one in chosen.values())
     top = [one for one in chosen.values() if ORDER.index(one.state) == strictest]
     required: set[RequiredField] = set()
+    asking: set[str] = set()
     for one in chosen.values():
         if one.state is not RegimeKind.COUNTS:
             required |= one.required
+            asking.add(one.disease)
     return Regime(
         ORDER[strictest],
         tuple(sorted(one.disease for one in top)),
         frozenset(required),
         sorted((one.division for one in top), key=len)[-1],
+        tuple(sorted(asking)),
     )
 
 
@@ -102,7 +105,11 @@ class TestTheRegimeOfAPlaceAndDay:
             ]
         )
         assert calendar.regime_on("440304005", DAY) == Regime(
-            RegimeKind.SUSPENDED, ("dengue",), frozenset({RequiredField.ADDRESS, RequiredField.NAME}), "44"
+            RegimeKind.SUSPENDED,
+            ("dengue",),
+            frozenset({RequiredField.ADDRESS, RequiredField.NAME}),
+            "44",
+            ("covid-19", "dengue"),
         )
 
     def test_requires_nothing_where_nothing_may_be_kept(self) -> None:

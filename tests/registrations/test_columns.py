@@ -151,6 +151,12 @@ class TestACell:
 
     def test_answers_in_several_ways(self) -> None:
         assert [cells.answer(text) for text in ("是", "否", "3", "-1", "Green")] == [True, False, 3, -1, "green"]
+        assert [cells.answer(text) for text in ("home、Park", "home|park|", "14 days", "|")] == [
+            ["home", "park"],
+            ["home", "park"],
+            "14 days",
+            [],
+        ]
         assert [cells.yes_or_no(text) for text in ("√", "0", "Yes")] == [True, False, True]
 
     @settings(max_examples=100, deadline=None)

@@ -166,7 +166,7 @@ class TestAFlag:
             ({"answers": {"contact_with_case_14d": True}}, ["exposure"], ["refer_to_fever_clinic"]),
             ({"answers": {"contact_with_case_14d": "unknown", "mosquito_bites": 3}}, [], []),
             ({"checks": {"code": "red"}}, ["red_code"], ["report_red_code"]),
-            ({"checks": {"code": "yellow", "mask": False}}, ["yellow_code"], []),
+            ({"checks": {"code": "yellow", "mask": False}}, ["yellow_code"], ["report_yellow_code"]),
             ({"temperature_c": None}, ["incomplete"], ["complete_record"]),
             ({"purchased_at": "2026-02-14T09:59:59+08:00"}, ["late"], []),
             ({"purchased_at": "2026-02-14T10:00:00+08:00"}, [], []),

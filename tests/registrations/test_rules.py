@@ -1,13 +1,16 @@
 """How a purchase is judged, for any purchase. Everybody here is synthetic."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import FieldError
+from app.core.languages import Language
+from app.regimes.rules import RequiredField
 from app.registrations.rules import (
     ADVICE,
     CLOCK_TOLERANCE,
@@ -19,13 +22,17 @@ from app.registrations.rules import (
     flags_of,
     is_clue,
     judge_form,
+    large_lines,
     missing_fields,
+    most_in_a_row,
     read_people,
+    trace_findings,
 )
 from app.registrations.schemas import Flag, HealthCode, RegistrationIn
 from tests.conftest import MOMENT
 from tests.factories.world import a_person, a_purchase
 
+DAY = date(2026, 2, 15)
 temperatures = st.none() | st.decimals(30, 45, places=2).map(str)
 persons = st.fixed_dictionaries(
     {},
@@ -57,26 +64,29 @@ def a_row(**members: Any) -> RegistrationIn:
 
 
 class TestFlags:
-    @given(purchases, st.booleans(), st.booleans())
-    def test_each_mean_what_they_say(self, row: RegistrationIn, incomplete: bool, suspended: bool) -> None:
-        flags = flags_of(row, MOMENT, incomplete=incomplete, suspended=suspended)
+    @given(purchases, st.booleans(), st.booleans(), st.booleans())
+    def test_each_mean_what_they_say(
+        self, row: RegistrationIn, incomplete: bool, suspended: bool, exposed: bool
+    ) -> None:
+        flags = flags_of(row, MOMENT, incomplete=incomplete, suspended=suspended, exposed=exposed)
         who_takes_it = row.patient or row
         hot = who_takes_it.temperature_c is not None and who_takes_it.temperature_c >= Decimal("37.3")
         assert (Flag.FEVER in flags) == hot
-        assert (Flag.EXPOSURE in flags) == (
-            row.answers.get("stay_in_affected_area_14d") is True or row.answers.get("contact_with_case_14d") is True
-        )
+        assert (Flag.EXPOSURE in flags) == exposed
         assert (Flag.LATE in flags) == (MOMENT - row.purchased_at > timedelta(hours=24))
         assert ((Flag.INCOMPLETE in flags), (Flag.SOLD_WHILE_SUSPENDED in flags)) == (incomplete, suspended)
         assert flags == [flag for flag in Flag if flag in flags]
 
     def test_begin_exactly_where_the_rule_says(self) -> None:
         for celsius, hot in ((FEVER_C - Decimal("0.01"), False), (FEVER_C, True)):
-            flags = flags_of(a_row(temperature_c=str(celsius)), MOMENT, incomplete=False, suspended=False)
+            flags = flags_of(
+                a_row(temperature_c=str(celsius)), MOMENT, incomplete=False, suspended=False, exposed=False
+            )
             assert (Flag.FEVER in flags) == hot
         for age, late in ((ON_TIME, False), (ON_TIME + timedelta(microseconds=1), True)):
             row = a_row(purchased_at=(MOMENT - age).isoformat())
-            assert (Flag.LATE in flags_of(row, MOMENT, incomplete=False, suspended=False)) == late
+            flags = flags_of(row, MOMENT, incomplete=False, suspended=False, exposed=False)
+            assert (Flag.LATE in flags) == late
 
 
 class TestAdvice:
@@ -91,7 +101,64 @@ class TestAdvice:
         assert advise([flag.value for flag in flags]) == advise(list(flags))
 
     def test_is_in_two_languages(self) -> None:
-        assert all(one.code == code and one.zh and one.en.isascii() for code, one in ADVICE.items())
+        for language in Language:
+            told = advise(list(Flag), language)
+            assert [one.code for one in told] == list(ADVICE)
+            assert all(one.text == getattr(one, language) for one in told)
+            assert all(one.zh and not one.zh.isascii() and one.en.isascii() for one in told)
+
+
+LINES = st.lists(
+    st.tuples(st.integers(1, 3), st.none() | st.lists(st.sampled_from(["0", "1", "2"]), max_size=4)),
+    min_size=1,
+    max_size=4,
+)
+
+
+class TestTraceCodes:
+    @given(LINES, st.booleans(), st.sampled_from([date(2025, 12, 31), date(2026, 1, 1)]))
+    def test_are_one_for_each_box_where_any_was_scanned_or_all_must_be(
+        self, lines: list[tuple[int, list[str] | None]], required: bool, day: date
+    ) -> None:
+        items = [
+            {"name": "合成", "quantity": boxes, "trace_codes": codes and [one * 20 for one in codes]}
+            for boxes, codes in lines
+        ]
+        asked = [RequiredField.TRACE_CODES] if required else []
+        lacking, unlike = trace_findings(a_row(items=items), day, range(len(lines)), asked)
+        traced = day == date(2026, 1, 1)
+        assert [one.pointer for one in lacking] == [
+            f"/items/{at}/trace_codes" for at, (_, codes) in enumerate(lines) if not codes and required and traced
+        ]
+        assert [one.pointer for one in unlike] == [
+            f"/items/{at}/trace_codes"
+            for at, (boxes, codes) in enumerate(lines)
+            if codes and traced and len(set(codes)) != boxes
+        ]
+
+
+class TestQuantities:
+    def test_are_counted_by_drug_over_all_lines(self) -> None:
+        one, other = UUID(int=1), UUID(int=2)
+        row = a_row(items=[{"name": "合成", "quantity": quantity} for quantity in (2, 9, 1, 1)])
+        drugs = [(0, one, 3), (1, other, None), (2, one, 3), (3, one, 3)]
+        assert [(found.pointer, found.code) for found in large_lines(row, drugs)] == [
+            ("/items/3/quantity", "large_quantity")
+        ]
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 9).map(lambda n: DAY + timedelta(days=n)), st.integers(1, 5)), max_size=6),
+        st.integers(0, 9).map(lambda n: DAY + timedelta(days=n)),
+        st.integers(1, 5),
+    )
+    def test_of_some_days_in_a_row_are_the_most_of_any_such_days(
+        self, bought: list[tuple[date, int]], day: date, days: int
+    ) -> None:
+        stretches = [
+            sum(packs for on, packs in bought if first <= on < first + timedelta(days=days))
+            for first in (day - timedelta(days=back) for back in range(days))
+        ]
+        assert most_in_a_row(bought, day, days) == max(stretches)
 
 
 class TestTheForm:

@@ -8,7 +8,7 @@ import pytest
 
 from app.registrations.schemas import RegistrationIn
 from app.till.reading import Row, read
-from app.till.tables import NAMES, Found, read_table
+from app.till.tables import NAMES, Found, as_answer, read_table
 
 NAMES_OF_ALL = sorted(set(NAMES.values()))
 
@@ -86,6 +86,10 @@ class TestALine:
     def test_leaves_to_the_service_to_judge_what_is_no_number(self, written: str, sent: object) -> None:
         item = (one("purchased_at,item_name,item_quantity", f"x,合成,{written}"))["items"][0]
         assert item.get("quantity") == sent
+
+    def test_gives_several_choices_as_a_list(self) -> None:
+        written = ("home、Park", "home|park|", "14 days", "3", "是")
+        assert [as_answer(text) for text in written] == [["home", "park"], ["home", "park"], "14 days", 3, True]
 
     def test_keeps_the_zeros_of_codes(self) -> None:
         assert one("purchased_at,item_gtin,phone", "x,0690123456789,013800138000") == {

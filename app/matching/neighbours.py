@@ -1,0 +1,133 @@
+"""Neighbours: people who may be the same although no hash of theirs says so. Their identities are opened and compared here.
+
+Nothing of what is opened leaves this module but ids and findings. Blocks come from keyed hashes: marks of documents that nothing
+checks, and phones under which there are several names. Names are compared as names, once each: a till that writes one phone for
+thousands of customers costs a look at each of them, never one at each two.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.database import driver
+from app.core.sealing import Keyring
+from app.matching.alikeness import shape, sounds
+from app.matching.passes import Finding, look_closer
+from app.people.queries import open_people
+from app.people.rules import Identity
+
+Neighbours = Mapping[tuple[UUID, UUID], Finding]
+"""By the presented person and the listed one."""
+
+# Asked of each one, by the index: as a join, the planner might read all cases.
+_ON_A_LIST = "(SELECT true FROM cases WHERE cases.person_id = there.id LIMIT 1)"
+
+# Who showed a number that nothing checks shares a mark with each neighbour of the same name. A resident number that was shown in
+# 15 digits has one mark, the name: all numbers of that name that were shown in 18 are looked at.
+_NEAR = """
+WITH here AS MATERIALIZED (
+    SELECT id, name_hash, document_hash, document_type FROM people
+    WHERE id = ANY($1::uuid[]) AND name_hash IS NOT NULL AND document_hash IS NOT NULL
+), mine AS MATERIALIZED (
+    SELECT here.id, here.name_hash, here.document_hash, document_marks.hash
+    FROM here JOIN document_marks ON document_marks.person_id = here.id
+), pairs AS (
+    SELECT mine.id AS here, there.id AS there
+    FROM mine JOIN document_marks theirs ON theirs.hash = mine.hash JOIN people there ON there.id = theirs.person_id
+    WHERE there.document_hash <> mine.document_hash AND {only}
+    UNION
+    SELECT mine.id, there.id
+    FROM mine JOIN people there ON there.name_hash = mine.hash
+    WHERE there.document_type IN ('resident_id', 'medical_insurance_card')
+      AND there.document_hash <> mine.document_hash AND {only}
+    UNION
+    SELECT here.id, there.id
+    FROM here JOIN document_marks theirs ON theirs.hash = here.name_hash JOIN people there ON there.id = theirs.person_id
+    WHERE here.document_type IN ('resident_id', 'medical_insurance_card')
+      AND there.document_hash <> here.document_hash AND {only}
+)
+SELECT here, there FROM pairs
+"""
+
+# Phones under which somebody here and somebody there go by different names. Two who both showed a resident number are one person
+# or two, and need no look.
+_PHONES = """
+WITH here AS MATERIALIZED (
+    SELECT id, phone_hash, encode(name_hash, 'hex') AS name, document_type IS DISTINCT FROM 'resident_id' AS open
+    FROM people WHERE id = ANY($1::uuid[]) AND phone_hash IS NOT NULL AND name_hash IS NOT NULL
+), phones AS MATERIALIZED (
+    SELECT phone_hash, min(name) AS first, max(name) AS last, bool_or(open) AS open FROM here GROUP BY phone_hash
+), there AS MATERIALIZED (
+    SELECT there.id, there.phone_hash
+    FROM phones JOIN people there ON there.phone_hash = phones.phone_hash
+    WHERE there.name_hash IS NOT NULL
+      AND (first <> last OR encode(there.name_hash, 'hex') <> first)
+      AND (open OR there.document_type IS DISTINCT FROM 'resident_id')
+      AND {only}
+)
+SELECT true AS ours, id, phone_hash FROM here WHERE phone_hash IN (SELECT phone_hash FROM there)
+UNION ALL
+SELECT false, id, phone_hash FROM there
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Phone:
+    """The names under one phone, on the side that is asked for and on the other; each with those who bear it."""
+
+    ours: defaultdict[str, list[UUID]]
+    theirs: defaultdict[str, list[UUID]]
+
+
+async def neighbours_of_presented(session: AsyncSession, people: Collection[UUID], keyring: Keyring) -> Neighbours:
+    """Return the people on case lists who may be one of these, whom nothing but a closer look tells."""
+    found = await _look(session, people, _ON_A_LIST, keyring)
+    return {(ours, theirs): finding for ours, theirs, finding in found}
+
+
+async def neighbours_of_listed(session: AsyncSession, people: Collection[UUID], keyring: Keyring) -> Neighbours:
+    """Return the people of registrations who may be one of these, whom nothing but a closer look tells."""
+    found = await _look(session, people, "true", keyring)
+    return {(theirs, ours): finding for ours, theirs, finding in found}
+
+
+async def _look(
+    session: AsyncSession, people: Collection[UUID], only: str, keyring: Keyring
+) -> list[tuple[UUID, UUID, Finding]]:
+    connection = await driver(session)
+    ids = list(people)
+    near = [(row["here"], row["there"]) for row in await connection.fetch(_NEAR.format(only=only), ids)]
+    under_phones = await connection.fetch(_PHONES.format(only=only), ids)
+    involved = {one for pair in near for one in pair} | {row["id"] for row in under_phones}
+    if not involved:
+        return []
+    identities = await open_people(session, involved, keyring)
+    pairs = dict.fromkeys((*near, *_alike(under_phones, identities)))
+    found = ((ours, theirs, look_closer(identities[ours], identities[theirs])) for ours, theirs in pairs)
+    return [(ours, theirs, finding) for ours, theirs, finding in found if finding is not None]
+
+
+def _alike(rows: Iterable[Any], identities: Mapping[UUID, Identity]) -> Iterator[tuple[UUID, UUID]]:
+    """Yield the pairs under each phone whose names may sound or look alike."""
+    phones: defaultdict[bytes, _Phone] = defaultdict(lambda: _Phone(defaultdict(list), defaultdict(list)))
+    for row in rows:
+        phone = phones[row["phone_hash"]]
+        name = identities[row["id"]].name_comparable
+        if name is not None:
+            (phone.ours if row["ours"] else phone.theirs)[name].append(row["id"])
+    ways: dict[str, frozenset[str]] = {}
+    for phone in phones.values():
+        for name in (*phone.ours, *phone.theirs):
+            if name not in ways:
+                ways[name] = sounds(name) | {f"={shape(name)}"}
+        by_way: defaultdict[str, list[str]] = defaultdict(list)
+        for name in phone.theirs:
+            for way in ways[name]:
+                by_way[way].append(name)
+        for name, ours in phone.ours.items():
+            others = {other for way in ways[name] for other in by_way.get(way, ()) if other != name}
+            yield from ((one, there) for other in others for one in ours for there in phone.theirs[other])
