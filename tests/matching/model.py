@@ -74,10 +74,13 @@ class Shown:
 
     def joined(self, told: "Shown") -> "Shown":
         """Return this with what it lacks and another list tells."""
+        paper = self.paper or told.paper
+        if paper == "A before 1999" and told.document == "A" and told.paper != paper:
+            paper = "A"  # told once with its check character
         return Shown(
             self.name or told.name,
             self.phone or told.phone,
-            self.paper or told.paper,
+            paper,
             self.told_birth or told.told_birth,
         )
 
