@@ -49,7 +49,7 @@ EVENTS: Mapping[AlertKind, EventKind] = {
     ),
     AlertKind.MATCH_WITHDRAWN: declare(
         "match.withdrawn",
-        "A match that was told of before no longer holds: the case was discarded or the facts changed.",
+        "A match that was told of before no longer holds: the case was discarded, the facts changed, or a reviewer said so.",
     ),
 }
 """The event by which subscribers learn of an alert of each kind."""

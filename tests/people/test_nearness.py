@@ -32,25 +32,21 @@ def shown(kind: DocumentType, number: str, name: str | None = "王小样") -> Pr
     return presentation
 
 
-@st.composite
-def two_near_numbers(draw: st.DrawFn) -> tuple[str, str]:
-    number = draw(st.text("ABC0123456789", min_size=5, max_size=20))
-    return number, draw(st.sampled_from(sorted(slips(number, "ABC0123456789") - {number})))
-
-
 class TestASlip:
     @given(NUMBERS, NUMBERS)
     def test_is_one_character_or_two_neighbours_turned_round(self, one: str, other: str) -> None:
         assert is_one_slip(one, other) == (other in slips(one, "AB12") - {one})
         assert is_one_slip(one, other) == is_one_slip(other, one)
 
-    @given(two_near_numbers())
-    def test_leaves_one_of_three_parts_as_it_was(self, numbers: tuple[str, str]) -> None:
+    @given(st.text("AB12", min_size=5, max_size=20).filter(lambda number: any(map(str.isdigit, number))))
+    def test_leaves_one_of_three_parts_as_it_was(self, number: str) -> None:
         """So two neighbours of one name always have a mark in common."""
-        assume(all(any(letter.isdigit() for letter in number) for number in numbers))
-        one, other = (shown(DocumentType.PASSPORT, number) for number in numbers)
-        assert are_neighbours(one.identity, other.identity)
-        assert set(near_marks(one)) & set(near_marks(other))
+        one = shown(DocumentType.PASSPORT, number)
+        for slipped in slips(number, "A1") - {number}:
+            if any(map(str.isdigit, slipped)):
+                other = shown(DocumentType.PASSPORT, slipped)
+                assert are_neighbours(one.identity, other.identity)
+                assert set(near_marks(one)) & set(near_marks(other))
 
 
 class TestNeighbours:
