@@ -127,7 +127,7 @@ async def _insert(
         [p and p.phone and keyring.hash(HashKind.PHONE, p.phone.comparable) for p in people],
         [p and p.name and keyring.hash(HashKind.NAME, p.name.comparable) for p in people],
         [p and (text := p.name_and_birth) and keyring.hash(HashKind.NAME_BIRTH, text) for p in people],
-        [p and p.document and p.document.type.value for p in people],
+        [p and p.document and p.document.comparable.partition(":")[0] for p in people],
         [
             keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN)
             for person_id, (text, _) in zip(ids, rows.values(), strict=True)

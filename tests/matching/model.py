@@ -94,7 +94,7 @@ class Shown:
 
     @property
     def is_resident(self) -> bool:
-        return self.paper is not None and PAPERS[self.paper].kind == "resident_id"
+        return self.document in ("A", "A'", "B")
 
     @property
     def birth(self) -> str | None:
