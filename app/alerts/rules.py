@@ -52,7 +52,7 @@ EVENTS: Mapping[AlertKind, EventKind] = {
     ),
     AlertKind.MATCH_WITHDRAWN: declare(
         "match.withdrawn",
-        "A match that was told of before no longer holds: the case was discarded or the facts changed.",
+        "A match that was told of before no longer holds: the case was discarded, the facts changed, or a reviewer said so.",
     ),
     AlertKind.PURCHASE_MISSED: declare(
         "purchase.missed",

@@ -130,5 +130,7 @@ def _merge(held: Identity, told: Identity) -> Identity:
         address_division=held.address_division or told.address_division,
         address_line=held.address_line or told.address_line,
         birth_date=None if documented.born != documented.birth_date else born,
-        document_old_form=documented.document_old_form,
+        # Told once with its check character, a number is no longer one that nothing checks.
+        document_old_form=documented.document_old_form
+        and (told.document_number is None or documented is told or told.document_old_form),
     )

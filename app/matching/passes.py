@@ -74,7 +74,10 @@ PASSES = (DOCUMENT, PHONE_NAME, NEAR_DOCUMENT, NAME_BIRTH_CITY, PHONE_SOUND, PHO
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The keyed hashes of what was presented; None is what was not. Missing never equals missing."""
+    """The keyed hashes of what was presented; None is what was not. Missing never equals missing.
+
+    `document_type` is that of the number: an insurance card that bears a resident number counts as a resident's document.
+    """
 
     document: bytes | None
     document_type: str | None
@@ -104,7 +107,10 @@ def compare(one: Marks, other: Marks, *, same_city: bool) -> Finding | None:
     }
     if evidence["document"] is Agreement.EQUAL:
         return Finding(DOCUMENT, evidence)
-    if evidence["name"] is not Agreement.EQUAL or _are_two_residents(one.document_type, other.document_type, evidence):
+    if evidence["name"] is not Agreement.EQUAL or (
+        evidence["document"] is Agreement.DIFFERS
+        and one.document_type == other.document_type == DocumentType.RESIDENT_ID
+    ):
         return None
     if evidence["phone"] is Agreement.EQUAL:
         return Finding(PHONE_NAME, evidence)
@@ -130,7 +136,7 @@ def look_closer(one: Identity, other: Identity) -> Finding | None:
         return Finding(NEAR_DOCUMENT, evidence)
     if evidence["phone"] is not Agreement.EQUAL or mine == theirs:
         return None
-    if _are_two_residents(one.document_type, other.document_type, evidence):
+    if document is Agreement.DIFFERS and _is_resident(one) and _is_resident(other):
         return None
     alike = evidence | {"name": Agreement.NEAR}
     if sound_alike(mine, theirs):
@@ -148,10 +154,10 @@ def city_of(division: str) -> str | None:
     return division[:4] if len(division) >= 4 else None
 
 
-def _are_two_residents(one: str | None, other: str | None, evidence: Mapping[str, Agreement]) -> bool:
-    return evidence["document"] not in (Agreement.EQUAL, Agreement.ABSENT) and (
-        one == other == DocumentType.RESIDENT_ID
-    )
+def _is_resident(identity: Identity) -> bool:
+    """Say whether a resident number was shown, be it on an insurance card."""
+    comparable = identity.document_comparable
+    return comparable is not None and comparable.startswith(f"{DocumentType.RESIDENT_ID.value}:")
 
 
 def _agreement(one: object | None, other: object | None) -> Agreement:
@@ -162,9 +168,7 @@ def _agreement(one: object | None, other: object | None) -> Agreement:
 
 def _birth_agreement(one: Marks, other: Marks) -> Agreement:
     """Compare birth dates as far as hashes tell: they are equal in one resident number, and with equal names."""
-    same_document = one.document is not None and one.document == other.document
-    if same_document and DocumentType.RESIDENT_ID in (one.document_type, other.document_type):
-        # An insurance card that bears a resident number is the same document as the resident's own.
+    if one.document is not None and one.document == other.document and one.document_type == DocumentType.RESIDENT_ID:
         return Agreement.EQUAL
     if one.name is None or one.name != other.name:
         return Agreement.ABSENT

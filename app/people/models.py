@@ -17,7 +17,8 @@ SEALED_COLUMN = "sealed"
 class Person(Base):
     """One distinct presentation: what was shown at a counter or stands on a case list. Never changed.
 
-    The hashes are keyed (`core.sealing`) under the index key, whose id is `key_id`; null is what was not presented.
+    The hashes are keyed (`core.sealing`) under the index key, whose id is `key_id`; null is what was not presented. `document_type`
+    is that of the number: an insurance card that bears a resident number is a resident's document.
     """
 
     __tablename__ = "people"

@@ -136,7 +136,7 @@ async def _insert(
                 phone and hashed(HashKind.PHONE, phone.comparable),
                 name and hashed(HashKind.NAME, name.comparable),
                 born and hashed(HashKind.NAME_BIRTH, born),
-                document and document.type.value,
+                document and document.comparable.partition(":")[0],
                 keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN),
                 now,
             )

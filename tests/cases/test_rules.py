@@ -31,6 +31,10 @@ def excerpts(whole: Identity) -> st.SearchStrategy[Identity]:
         left_out = {name: None for key in gone for name in names.get(key, (key,))}
         if "document" in gone:
             left_out |= {"document_missing_reason": "left at home"}  # type: ignore[dict-item]
+        if "document" in gone and "address" in gone:
+            left_out |= {"birth_date": date(1970, 1, 1)}  # type: ignore[dict-item]
+        elif "document" not in gone and "address" in gone:
+            left_out |= {"document_old_form": True}  # type: ignore[dict-item]
         return replace(whole, **left_out)
 
     return st.frozensets(st.sampled_from(["name", "document", "phone", "address"])).map(leave_out)
@@ -126,6 +130,7 @@ class TestARowOfAList:
             {"identity": replace(WHOLE, phone="+8613800138001")},
             {"identity": replace(WHOLE, document_number=resident_number(2))},
             {"identity": replace(WHOLE, address_line="4 栋")},
+            {"identity": Identity("王小样", birth_date=date(1970, 1, 2))},
         ],
     )
     def test_that_tells_something_else_is_a_contradiction(self, members: dict[str, object]) -> None:

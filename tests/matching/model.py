@@ -74,10 +74,13 @@ class Shown:
 
     def joined(self, told: "Shown") -> "Shown":
         """Return this with what it lacks and another list tells."""
+        paper = self.paper or told.paper
+        if paper == "A before 1999" and told.document == "A" and told.paper != paper:
+            paper = "A"  # told once with its check character
         return Shown(
             self.name or told.name,
             self.phone or told.phone,
-            self.paper or told.paper,
+            paper,
             self.told_birth or told.told_birth,
         )
 
@@ -91,7 +94,7 @@ class Shown:
 
     @property
     def is_resident(self) -> bool:
-        return self.paper is not None and PAPERS[self.paper].kind == "resident_id"
+        return self.document in ("A", "A'", "B")
 
     @property
     def birth(self) -> str | None:

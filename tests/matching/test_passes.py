@@ -3,7 +3,7 @@
 from datetime import date
 from itertools import product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.sealing import HashKind, Keyring
@@ -23,6 +23,8 @@ from app.people.rules import Presentation, prepare
 from app.people.schemas import PersonIn
 from tests.matching.model import PEOPLE, Shown, found_by
 
+# The first name that is read loads a library; a machine may be busy.
+unhurried = settings(deadline=None)
 KEYRING = Keyring.generate()
 TODAY = date(2026, 2, 15)
 
@@ -40,7 +42,7 @@ def marks(person: Presentation) -> Marks:
     document = person.document
     return Marks(
         mark(HashKind.DOCUMENT, document and document.comparable),
-        document and document.type,
+        document and document.comparable.partition(":")[0],
         mark(HashKind.PHONE, person.phone and person.phone.comparable),
         mark(HashKind.NAME, person.name and person.name.comparable),
         mark(HashKind.NAME_BIRTH, person.name_and_birth),
@@ -54,6 +56,7 @@ def judged(one: Shown, other: Shown, *, same_city: bool) -> Finding | None:
 
 
 class TestTwoPresentations:
+    @unhurried
     @given(PEOPLE, PEOPLE, st.booleans())
     def test_are_found_by_the_pass_that_the_words_of_the_domain_name(
         self, one: Shown, other: Shown, same_city: bool
@@ -62,6 +65,7 @@ class TestTwoPresentations:
         assert (found and (found.by.rule, found.by.strength.value)) == found_by(one, other, same_city)
         assert found == judged(other, one, same_city=same_city)
 
+    @unhurried
     @given(PEOPLE, PEOPLE)
     def test_of_two_residents_are_two_people_whatever_their_names_are(self, one: Shown, other: Shown) -> None:
         found = judged(one, other, same_city=True)
@@ -69,12 +73,14 @@ class TestTwoPresentations:
             assert found.by.name == "near_document"
             assert {"A with a slip", "A before 1999"} & {one.paper, other.paper}
 
+    @unhurried
     @given(PEOPLE, PEOPLE)
     def test_are_never_one_for_a_phone_alone(self, one: Shown, other: Shown) -> None:
         nameless = Shown(None, one.phone, None, None)
         assert judged(nameless, other, same_city=True) is None
         assert judged(nameless, nameless, same_city=True) is None
 
+    @unhurried
     @given(PEOPLE, PEOPLE)
     def test_tell_what_is_near_where_it_was_looked_for(self, one: Shown, other: Shown) -> None:
         found = judged(one, other, same_city=True)

@@ -66,13 +66,11 @@ class TestTwoPresentations:
         found = compare(one, other, same_city=True)
         assert (found and found.by.strength) == strength
 
-    def test_with_a_resident_number_on_an_insurance_card_share_the_birth_date(self) -> None:
-        card = Marks(b"resident_id:one", DocumentType.MEDICAL_INSURANCE_CARD, None, None)
-        resident = replace(card, document_type=DocumentType.RESIDENT_ID)
-        for one, other in ((card, resident), (resident, card)):
-            found = compare(one, other, same_city=True)
-            assert found is not None
-            assert found.evidence["birth_date"] is Agreement.EQUAL
+    def test_with_one_resident_number_share_the_birth_date(self) -> None:
+        marks = Marks(b"resident_id:one", DocumentType.RESIDENT_ID, None, None)
+        found = compare(marks, marks, same_city=True)
+        assert found is not None
+        assert found.evidence["birth_date"] is Agreement.EQUAL
 
 
 class TestTheWindow:

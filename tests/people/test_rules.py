@@ -29,6 +29,8 @@ identities = st.builds(
     phone=texts,
     address_division=texts,
     address_line=texts,
+    birth_date=st.none() | st.dates(),
+    document_old_form=st.booleans(),
 )
 
 
@@ -117,7 +119,45 @@ class TestAPresentation:
             assert all(problem.pointer.startswith("/") for problem in result)
 
 
+class TestABirthDate:
+    def test_is_told_where_the_document_does_not(self) -> None:
+        passport = {"type": "passport", "number": "E12345678"}
+        for document in (None, passport):
+            identity = prepared(document=document, birth_date="1949-12-31").identity
+            assert identity.birth_date == identity.born == date(1949, 12, 31)
+
+    def test_that_the_document_tells_is_not_kept_twice(self) -> None:
+        presentation = prepared(birth_date="1949-12-31")
+        assert presentation.identity == prepared().identity
+        assert presentation.identity.birth_date is None
+        assert presentation.identity.born == date(1949, 12, 31)
+
+    def test_does_not_contradict_the_document(self) -> None:
+        assert problems(birth_date="1949-12-30") == [("/birth_date", "birth_date_contradicts_document")]
+
+    def test_does_not_lie_ahead(self) -> None:
+        assert problems(document=None, birth_date="2026-02-16") == [("/birth_date", "birth_date_invalid")]
+        assert prepared(document=None, birth_date="2026-02-15").identity.born == TODAY
+
+    def test_and_a_name_are_a_text_of_their_own(self) -> None:
+        assert prepared().name_and_birth == prepared(document=None, birth_date="1949-12-31").name_and_birth
+        assert prepared(name=None).name_and_birth is None
+        assert prepared(document=None).name_and_birth is None
+
+
+class TestAnOldNumber:
+    def test_is_another_presentation_of_the_same_document(self) -> None:
+        old, new = prepared(document={"type": "resident_id", "number": "110105491231002"}), prepared()
+        assert old.identity.document_comparable == new.identity.document_comparable
+        assert (old.identity.document_old_form, new.identity.document_old_form) == (True, False)
+        assert encode(old.identity) != encode(new.identity)
+
+
 class TestTheEncoding:
+    def test_of_what_was_kept_before_there_were_birth_dates_is_as_it_was(self) -> None:
+        assert encode(Identity(name="a")) == "1:a------"
+        assert encode(Identity(birth_date=date(2000, 1, 2))) == "-------10:2000-01-02-"
+
     @given(identities)
     def test_is_read_back_as_it_was(self, identity: Identity) -> None:
         assert decode(encode(identity)) == identity
@@ -131,7 +171,22 @@ class TestTheEncoding:
         assert encode(Identity(name="")) != encode(Identity())
 
     @pytest.mark.parametrize(
-        "text", ["", "-", "------", "--------", "9:a------", "x------", ":------", "-3:abc-----", "²:a"]
+        "text",
+        [
+            "",
+            "-",
+            "------",
+            "--------",
+            "9:a------",
+            "x------",
+            "---------",
+            "--------2:15-",
+            "--------2:16",
+            "-------1:x-",
+            ":------",
+            "-3:abc-----",
+            "²:a",
+        ],
     )
     def test_of_nothing_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"^not an encoded identity$"):
