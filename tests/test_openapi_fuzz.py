@@ -121,6 +121,7 @@ async def play(world: World, clock: SettableClock, keyring: Keyring, client: htt
         "subscription_id": subscription,
         "delivery_id": (await first("official", f"/v1/subscriptions/{subscription}/deliveries"))["id"],
         "registration_id": registration["id"],
+        "drug_id": registration["items"][0]["drug_id"],
         "import_id": handed_in.json()["id"],
         "case_id": case["id"],
         "purchase_id": declared["items"][0]["id"],

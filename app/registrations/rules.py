@@ -35,6 +35,12 @@ DOUBTS = {
 TRACED_FROM = date(2026, 1, 1)
 """Since this day every box of a drug in China bears a trace code of its own."""
 
+_JUDGED = (
+    *(Flag.FEVER, Flag.EXPOSURE, Flag.INCOMPLETE, Flag.LATE, Flag.SOLD_WHILE_SUSPENDED),
+    *(Flag.RED_CODE, Flag.YELLOW_CODE, Flag.LARGE_QUANTITY, Flag.UNTRACED),
+)
+"""The flags that follow from a purchase by itself, in the order of the enum."""
+
 ADVICE: Mapping[str, tuple[Flag, str, str]] = {
     "report_red_code": (
         Flag.RED_CODE,
@@ -237,18 +243,18 @@ def flags_of(
     """
     temperature = row.patient.temperature_c if row.patient is not None else row.temperature_c
     code = row.checks.code if row.checks is not None else None
-    found = {
-        Flag.FEVER: temperature is not None and temperature >= FEVER_C,
-        Flag.EXPOSURE: exposed,
-        Flag.INCOMPLETE: incomplete,
-        Flag.LATE: now - row.purchased_at > ON_TIME,
-        Flag.SOLD_WHILE_SUSPENDED: suspended,
-        Flag.RED_CODE: code is HealthCode.RED,
-        Flag.YELLOW_CODE: code is HealthCode.YELLOW,
-        Flag.LARGE_QUANTITY: large,
-        Flag.UNTRACED: untraced,
-    }
-    return [flag for flag, raised in found.items() if raised]
+    raised = (
+        temperature is not None and temperature >= FEVER_C,
+        exposed,
+        incomplete,
+        now - row.purchased_at > ON_TIME,
+        suspended,
+        code is HealthCode.RED,
+        code is HealthCode.YELLOW,
+        large,
+        untraced,
+    )
+    return [flag for flag, holds in zip(_JUDGED, raised, strict=True) if holds] if any(raised) else []
 
 
 def advise(flags: Sequence[str], language: Language = Language.ZH) -> list[AdviceOut]:

@@ -19,6 +19,7 @@ from app.people.documents import DocumentType
 from app.people.rules import Presentation, prepare
 from app.people.schemas import PersonIn
 from app.pharmacies.schemas import PharmacyIn, PharmacyPatch, RosterIn
+from app.questionnaires.rules import NOTHING_ASKED
 from app.regimes.schemas import RegimeIn
 from app.registrations.rules import flags_of, is_clue, judge_form, missing_fields, read_people
 from app.registrations.schemas import RegistrationIn
@@ -124,7 +125,8 @@ class TestTheBodies:
             people = read_people(registration, at)
             assert not isinstance(people, list), people
             incomplete = bool(missing_fields(registration, people, REQUIRED))
-            raised = flags_of(registration, at, incomplete=incomplete, suspended=False)
+            exposed = NOTHING_ASKED.judge(registration.answers).is_clue
+            raised = flags_of(registration, at, incomplete=incomplete, exposed=exposed)
             assert not judge_form(registration, at)
             clues += is_clue(raised)
             flags.update(flag.value for flag in raised)

@@ -12,7 +12,10 @@ from app.auth.rules import SYSTEM
 from app.core.database import Database
 from app.core.sealing import Keyring
 from app.core.workbooks import XLSX
+from app.imports.importers import Importers
 from app.imports.service import purge_imports
+from app.imports.working import Work
+from app.registrations.imports import RegistrationImporter
 from tests.conftest import SettableClock
 from tests.factories import keys
 from tests.factories.world import World
@@ -112,6 +115,31 @@ class TestAFile:
         told = await desk.bring_rows(*(a_row(number) for number in range(2_500)))
         assert counts(told) == {"created": 2_500}
         assert await scalar(database, "SELECT count(*) FROM import_chunks") == 3
+
+    @pytest.mark.parametrize("kind", ["text/csv", XLSX])
+    async def test_shows_how_far_it_is(
+        self, desk: Desk, database: Database, clock: SettableClock, keyring: Keyring, kind: str
+    ) -> None:
+        rows = [HEADER, *(a_row(number) for number in range(1_200))]
+        answer = await desk.upload(as_csv(rows) if kind == "text/csv" else as_xlsx(rows), kind)
+        import_id = UUID(answer.json()["id"])
+        work = Work(database, clock, keyring, Importers(RegistrationImporter(keyring)), at_once=1)
+
+        class Stopped(Exception):
+            pass
+
+        def stop(position: int, size: int) -> None:
+            raise Stopped
+
+        with pytest.raises(Stopped):
+            await work.go_on(import_id, told=stop)
+        told = await desk.look(import_id)
+        assert (told["state"], told["result"], told["rows"]["created"]) == ("running", None, 1_000)
+        # The rows of a workbook are not counted before they are read.
+        assert told["percent"] is None if kind == XLSX else 70 < told["percent"] < 95
+        await desk.worker.drain()
+        told = await desk.look(import_id)
+        assert (told["state"], told["percent"], counts(told)) == ("finished", 100, {"created": 1_200})
 
     async def test_of_a_chain_says_which_pharmacy_sold(
         self, world: World, database: Database, client_for: Clients, keyring: Keyring, clock: SettableClock
