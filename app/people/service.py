@@ -89,7 +89,7 @@ async def _insert(
                 document and hashed(HashKind.DOCUMENT, document.comparable),
                 phone and hashed(HashKind.PHONE, phone.comparable),
                 name and hashed(HashKind.NAME, name.comparable),
-                document and document.type.value,
+                document and document.type,
                 keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN),
                 now,
             )

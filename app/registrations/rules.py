@@ -1,13 +1,13 @@
 """How a purchase is judged: what is refused, what is flagged, what the clerk is told."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from app.core.clock import china_day
 from app.core.errors import FieldError
-from app.people.rules import Identity, Presentation, prepare, tells_identity
+from app.people.rules import Identity, Presentation, prepare, tells_number
 from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
 
 FEVER_C = Decimal("37.3")
@@ -97,14 +97,13 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
 
 def _told_in_plain(row: RegistrationIn, identity: Identity) -> Iterator[FieldError]:
     """Find document number and phone in what is kept unsealed. Names may stand there: many a pharmacy bears one."""
-    numbers = replace(identity, name=None)
     plain = [("/client_reference", row.client_reference)]
     plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
     plain += [(f"/items/{line}/batch", item.batch) for line, item in enumerate(row.items) if item.batch is not None]
-    if not tells_identity("|".join([text for _, text in plain]), numbers):
+    if not tells_number("|".join([text for _, text in plain]), identity):
         return
     for pointer, text in plain:
-        if tells_identity(text, numbers):
+        if tells_number(text, identity):
             code = "client_reference_contains_identity" if pointer == "/client_reference" else "contains_identity"
             yield FieldError(pointer, code, "This is kept in plain text and must not hold a document number or a phone")
 
@@ -149,16 +148,16 @@ def flags_of(row: RegistrationIn, now: datetime, *, incomplete: bool, suspended:
     """
     temperature = row.patient.temperature_c if row.patient is not None else row.temperature_c
     code = row.checks.code if row.checks is not None else None
-    found = {
-        Flag.FEVER: temperature is not None and temperature >= FEVER_C,
-        Flag.EXPOSURE: any(row.answers.get(answer) is True for answer in EXPOSURE_ANSWERS),
-        Flag.INCOMPLETE: incomplete,
-        Flag.LATE: now - row.purchased_at > ON_TIME,
-        Flag.SOLD_WHILE_SUSPENDED: suspended,
-        Flag.RED_CODE: code is HealthCode.RED,
-        Flag.YELLOW_CODE: code is HealthCode.YELLOW,
-    }
-    return [flag for flag, raised in found.items() if raised]
+    found = (
+        (Flag.FEVER, temperature is not None and temperature >= FEVER_C),
+        (Flag.EXPOSURE, row.answers and any(row.answers.get(answer) is True for answer in EXPOSURE_ANSWERS)),
+        (Flag.INCOMPLETE, incomplete),
+        (Flag.LATE, now - row.purchased_at > ON_TIME),
+        (Flag.SOLD_WHILE_SUSPENDED, suspended),
+        (Flag.RED_CODE, code is HealthCode.RED),
+        (Flag.YELLOW_CODE, code is HealthCode.YELLOW),
+    )
+    return [flag for flag, raised in found if raised]
 
 
 def advise(flags: Sequence[str]) -> list[AdviceOut]:
