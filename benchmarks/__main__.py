@@ -1,20 +1,25 @@
 """All benchmarks, one after the other: `./run bench`, or those that are named: `./run bench ingest`.
 
+Options behind one name are its own: `./run bench ingest --there 1000000`.
+
 Each prints its ratios as a table and what is asked of them; the status is 1 if one falls short.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
 from benchmarks import ingest, jobs, storm
 
 ALL: Mapping[str, Callable[[], int]] = {"ingest": ingest.main, "jobs": jobs.main, "storm": storm.main}
+WITH_OPTIONS: Mapping[str, Callable[[Sequence[str]], int]] = {"ingest": ingest.main}
 
 
 def main(names: list[str]) -> int:
     """Run the benchmarks of these names, or all; return the worst status."""
+    if names[:1] and names[0] in WITH_OPTIONS and names[1:] and names[1].startswith("-"):
+        return WITH_OPTIONS[names[0]](names[1:])
     unknown = set(names) - set(ALL)
     if unknown:
         sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(ALL)}.")

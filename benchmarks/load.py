@@ -47,12 +47,17 @@ async def _converse(port: int, requests: Iterator[bytes], expected: frozenset[in
         writer.close()
 
 
-async def fire(port: int, requests: Sequence[bytes], *, connections: int, expected: Sequence[int]) -> Figures:
-    """Send every request once, over so many connections at a time."""
+async def fire(
+    ports: Sequence[int], requests: Sequence[bytes], *, connections: int, expected: Sequence[int]
+) -> Figures:
+    """Send every request once, over so many connections at a time, dealt out evenly among the ports."""
     shared = iter(requests)
     times: list[float] = []
     begin = time.perf_counter()
     await asyncio.gather(
-        *(_converse(port, shared, frozenset(expected), times) for _ in range(min(connections, len(requests))))
+        *(
+            _converse(ports[number % len(ports)], shared, frozenset(expected), times)
+            for number in range(min(connections, len(requests)))
+        )
     )
     return Figures(time.perf_counter() - begin, times)

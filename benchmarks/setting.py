@@ -50,7 +50,7 @@ class City:
         url = make_url(self.url)
         admin = await asyncpg.connect(url.set(database="postgres").render_as_string(hide_password=False))
         try:
-            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{url.database}"')
+            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{url.database}" STRATEGY file_copy')
         finally:
             await admin.close()
         return url.set(database=name).render_as_string(hide_password=False)

@@ -18,6 +18,7 @@ from typing import Any
 
 import asyncpg
 import click
+import uvloop
 from sqlalchemy import event
 
 from app.core.clock import SystemClock
@@ -168,4 +169,4 @@ def main(place: City, name: str, rows: Sequence[bytes], together: int) -> None:
     """Print where the time of batches goes."""
     chunks = [rows[start : start + together] for start in range(0, len(rows), together)]
     bodies = [b"[" + b",".join(chunk) + b"]" for chunk in chunks]
-    asyncio.run(measure(place, asyncio.run(place.copy(name)), bodies, together))
+    uvloop.run(measure(place, asyncio.run(place.copy(name)), bodies, together))

@@ -112,7 +112,7 @@ class RowReader(Generic[Row]):
 
 def refused(index: int, status: RowStatus, errors: Sequence[FieldError]) -> RowResult:
     """Return the result of a row that was not kept."""
-    return RowResult.model_construct(index=index, status=status, id=None, errors=shown(errors))
+    return RowResult(index=index, status=status, id=None, errors=shown(errors))
 
 
 def refused_by(index: int, status: RowStatus, error: AppError) -> RowResult:
@@ -122,12 +122,12 @@ def refused_by(index: int, status: RowStatus, error: AppError) -> RowResult:
 
 def kept(index: int, status: RowStatus, row_id: UUID) -> RowResult:
     """Return the result of a row that is stored."""
-    return RowResult.model_construct(index=index, status=status, id=row_id, errors=[])
+    return RowResult(index=index, status=status, id=row_id, errors=[])
 
 
 def shown(errors: Sequence[FieldError]) -> list[FieldErrorOut]:
     """Return field errors as they are answered."""
-    return [FieldErrorOut.model_construct(pointer=e.pointer, code=e.code, detail=e.detail) for e in errors]
+    return [FieldErrorOut(pointer=e.pointer, code=e.code, detail=e.detail) for e in errors]
 
 
 def _read_or_note(value: Any, read: ValidatorFunctionWrapHandler) -> Any:

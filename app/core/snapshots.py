@@ -32,6 +32,9 @@ class Version(Base):
     token: Mapped[UUID]
 
 
+_VERSIONS = select(*Version.__table__.columns)
+
+
 async def changed(session: AsyncSession, name: str) -> None:
     """Say that this transaction changes the reference data `name`.
 
@@ -45,7 +48,8 @@ async def changed(session: AsyncSession, name: str) -> None:
 
 async def versions(session: AsyncSession) -> Mapping[str, UUID]:
     """Return the token of every kind of reference data, in one statement."""
-    rows = await session.execute(select(Version.name, Version.token))
+    # By the table and not by the class: read at the beginning of every purchase, and the ORM would take half of its time.
+    rows = await (await session.connection()).execute(_VERSIONS)
     return {row.name: row.token for row in rows}
 
 

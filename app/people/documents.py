@@ -164,7 +164,7 @@ def comparable(kind: DocumentType, number: str) -> str:
         kind = DocumentType.FOREIGNER_PERMANENT_RESIDENCE
     elif kind is DocumentType.MEDICAL_INSURANCE_CARD and _is_resident_number(number):
         kind = DocumentType.RESIDENT_ID
-    return f"{kind.value}:{number}"
+    return f"{kind}:{number}"
 
 
 def check_character(first_17: str) -> str:

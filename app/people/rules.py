@@ -130,7 +130,7 @@ def prepare(person: PersonIn, today: date) -> Presentation | list[Problem]:
 
     document = None
     shown = person.document
-    if shown is not None and not _is_blank(shown.number):
+    if shown is not None and shown.number.strip():
         judged = normalise_document(shown.type, shown.number, today)
         if isinstance(judged, Problem):
             problems.append(judged)
@@ -139,7 +139,7 @@ def prepare(person: PersonIn, today: date) -> Presentation | list[Problem]:
             notices = judged.notices
 
     name = None
-    if person.name is not None and not _is_blank(person.name):
+    if person.name is not None and person.name.strip():
         named = normalise_name(person.name)
         if isinstance(named, Name):
             name = named
@@ -149,7 +149,7 @@ def prepare(person: PersonIn, today: date) -> Presentation | list[Problem]:
             problems.append(named)
 
     phone = None
-    if person.phone is not None and not _is_blank(person.phone):
+    if person.phone is not None and person.phone.strip():
         dialled = normalise_phone(person.phone)
         if isinstance(dialled, Phone):
             phone = dialled
@@ -320,10 +320,6 @@ def tells_identity(text: str, identity: Identity) -> bool:
     # One character, or a name like Li, stands in many an innocent sentence.
     is_telling = name is not None and len(name.encode()) >= _TELLING_NAME_BYTES
     return name is not None and is_telling and compact(name) in fold(compact(unicodedata.normalize("NFKC", text)))
-
-
-def _is_blank(text: str) -> bool:
-    return not text or text.isspace()
 
 
 def _text(text: str | None) -> str | None:

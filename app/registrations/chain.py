@@ -18,6 +18,8 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
+from pydantic_core import to_json
+
 from app.registrations.schemas import CorrectionIn, RegistrationIn, VoidIn
 
 FORMAT: Literal["sentinel-receipt-1"] = "sentinel-receipt-1"
@@ -178,7 +180,7 @@ def content_of(row: RegistrationIn) -> str:
     Whatever was written in several ways reads the same: times are in UTC, temperatures have two decimals, answers are
     sorted, defaults that are not null are written out. A member that a later version adds changes nothing while it is absent.
     """
-    return row.model_dump_json(exclude=_NOT_CONTENT, exclude_none=True)
+    return to_json(row, exclude=_NOT_CONTENT, exclude_none=True).decode()
 
 
 def correction_content(correction: CorrectionIn, row: RegistrationIn) -> str:
@@ -213,7 +215,7 @@ def _hash(
 ) -> bytes:
     # No field can hold a line feed, so the lines can be read in one way only.
     text = (
-        f"{head}{number}\n{previous.hex()}\n{kind.value}\n{registration_id}\n{client_reference}\n{revision}\n{at}\n"
+        f"{head}{number}\n{previous.hex()}\n{kind}\n{registration_id}\n{client_reference}\n{revision}\n{at}\n"
         f"{commitment.hex()}"
     )
     return hashlib.sha256(text.encode()).digest()

@@ -205,7 +205,7 @@ def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring, languag
 def _row_result_of(index: int, outcome: Outcome) -> RegistrationRowResult:
     match outcome:
         case Recorded():
-            return RegistrationRowResult.model_construct(
+            return RegistrationRowResult(
                 index=index,
                 status="duplicate" if outcome.duplicate else "created",
                 id=outcome.id,
@@ -223,12 +223,8 @@ def _row_result_of(index: int, outcome: Outcome) -> RegistrationRowResult:
 def _row_receipt(receipt: Receipt | None) -> RowReceipt | None:
     if receipt is None or receipt.salt is None:
         return None
-    return RowReceipt.model_construct(
-        number=receipt.link.number, commitment=receipt.link.commitment.hex(), salt=receipt.salt.hex()
-    )
+    return RowReceipt(number=receipt.link.number, commitment=receipt.link.commitment.hex(), salt=receipt.salt.hex())
 
 
 def _refused(result: RowResult) -> RegistrationRowResult:
-    return RegistrationRowResult.model_construct(
-        index=result.index, status=result.status, id=None, errors=result.errors, receipt=None
-    )
+    return RegistrationRowResult(index=result.index, status=result.status, id=None, errors=result.errors, receipt=None)

@@ -160,7 +160,7 @@ def _row(draft: Draft, now: datetime) -> tuple[Any, ...]:
         named.digest,
         1,
         pharmacy.division,
-        draft.regime.state.value,
+        draft.regime.state,
         draft.buyer_id,
         draft.patient_id,
         row.purchased_at,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from app.core.clock import china_day
 from app.core.errors import FieldError
 from app.core.languages import Language
-from app.people.rules import Identity, Presentation, prepare, tells_identity
+from app.people.rules import Identity, Presentation, prepare, tells_number
 from app.regimes.rules import RequiredField
 from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
 
@@ -139,14 +139,13 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
 
 def _told_in_plain(row: RegistrationIn, identity: Identity) -> Iterator[FieldError]:
     """Find document number and phone in what is kept unsealed. Names may stand there: many a pharmacy bears one."""
-    numbers = replace(identity, name=None)
     plain = [("/client_reference", row.client_reference)]
     plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
     plain += [(f"/items/{line}/batch", item.batch) for line, item in enumerate(row.items) if item.batch is not None]
-    if not tells_identity("|".join([text for _, text in plain]), numbers):
+    if not tells_number("|".join([text for _, text in plain]), identity):
         return
     for pointer, text in plain:
-        if tells_identity(text, numbers):
+        if tells_number(text, identity):
             code = "client_reference_contains_identity" if pointer == "/client_reference" else "contains_identity"
             yield FieldError(pointer, code, "This is kept in plain text and must not hold a document number or a phone")
 
