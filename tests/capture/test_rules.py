@@ -1,5 +1,6 @@
 """Covering purchases: as many as can be, one drug for one purchase, and in whatever order the facts come."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise, permutations
 from random import Random
@@ -192,6 +193,21 @@ class TestAVerdict:
                 assert verdict.status is PurchaseStatus.NOT_JUDGED
             if one.id in waived:
                 assert verdict.status is not PurchaseStatus.MISSED
+
+    def test_says_that_a_person_must_look_at_a_match_first(self) -> None:
+        [told] = [Declared(UUID(int=100), PHARMACIES[0], SHATOU, DAY, 0, None, None)]
+        at = datetime(2026, 2, 15, tzinfo=UTC)
+        maybe = Registered(
+            UUID(int=200), PHARMACIES[0], SHATOU, "A", at, DAY, False, frozenset(ENTRIES), established=False
+        )
+        elsewhere = replace(maybe, pharmacy_id=PHARMACIES[1])
+        confirmed = replace(maybe, established=True)
+        for registered, ground in (
+            (maybe, "match_unreviewed"),
+            (elsewhere, "not_registered"),
+            (confirmed, "registered"),
+        ):
+            assert judge(CONFIRMED, [told], [registered], {})[told.id].ground == ground
 
     def test_may_change_until_the_last_till_has_reported(self) -> None:
         assert late_until(DAY, 0) == datetime(2026, 3, 17, 16, tzinfo=UTC)
