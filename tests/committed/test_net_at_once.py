@@ -42,7 +42,10 @@ async def until_somebody_waits(database: Database, task: "asyncio.Task[str]") ->
     """Return when a lock is waited for, or the other has ended without."""
     while not task.done():
         async with database.transaction() as session:
-            query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+            query = (
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
             if await session.scalar(text(query)):
                 return
 
