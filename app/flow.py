@@ -31,6 +31,7 @@ from app.alerts.rules import AlertKind, Severity, severity_of_match
 from app.alerts.service import NewAlert, raise_alerts
 from app.capture.queries import cases_declared_at
 from app.capture.service import judge_purchases
+from app.capture.silences import note_reports
 from app.cases.models import Case
 from app.cases.queries import classified_since
 from app.cases.service import CHANGED as CASES_CHANGED
@@ -72,6 +73,7 @@ class Flow:
         cases = await cases_matched_with(session, ids)
         await evaluate_cases(session, cases, now=now)
         net = await judge_purchases(session, cases, now=now)
+        await note_reports(session, ids)
         alerts = [*await _clues(session, ids), *await _news_of(session, changes), *net.raised]
         await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 

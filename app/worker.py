@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit.service import chain_entries
+from app.capture import jobs as capture
 from app.cases.imports import CaseImporter
 from app.catalogue import jobs as catalogue
 from app.core.clock import Clock
@@ -47,6 +48,7 @@ def handlers(keyring: Keyring, sender: Sender) -> Registry:
     imports.register(registry, keyring=keyring, importers=importers)
     catalogue.register(registry)
     trials.register(registry)
+    capture.register(registry, keyring=keyring)
 
     async def chain(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
         await chain_entries(session, keyring=keyring)

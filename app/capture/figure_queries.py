@@ -61,7 +61,7 @@ async def count_capture(session: AsyncSession, *, scope: str | None, filters: Ca
         one
         for found in registered.values()
         for one in found
-        if all(one.division.startswith(division or "") for division in (scope, filters.division))
+        if one.established and all(one.division.startswith(place or "") for place in (scope, filters.division))
     ]
     return CaptureOut(
         from_day=filters.from_,

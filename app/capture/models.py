@@ -1,4 +1,4 @@
-"""What cases told of their purchases."""
+"""What cases told of their purchases; when pharmacies reported, and when they did not."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Date, DateTime, ForeignKey, Index, SmallInteger, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.capture.rhythms import SilenceEnd
 from app.capture.rules import Ground, PurchaseStatus
 from app.cases.models import Case
 from app.core.database import Base, text_enum
@@ -57,4 +58,41 @@ class DeclaredPurchase(Base):
         Index(None, "division", "purchased_on", postgresql_ops={"division": "text_pattern_ops"}),
         CheckConstraint("(status = 'covered') = (registration_id IS NOT NULL)", name="covered_by"),
         CheckConstraint("(retracted_at IS NULL) = (retract_reason IS NULL)", name="retracted_why"),
+    )
+
+
+class ReportingDay(Base):
+    """A day in China on which a registration of a pharmacy was received. Sales statements are dated by themselves."""
+
+    __tablename__ = "reporting_days"
+
+    pharmacy_id: Mapped[UUID] = mapped_column(ForeignKey(Pharmacy.id), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+
+    __table_args__ = (Index(None, "day"),)
+
+
+class PharmacySilence(Base):
+    """A time in which a pharmacy that usually reports did not: at most one at a time, from the day after `last_on`.
+
+    `expected` and `limit` are the reports that had not come when it was found, and from how many on that was no chance.
+    """
+
+    __tablename__ = "pharmacy_silences"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    pharmacy_id: Mapped[UUID] = mapped_column(ForeignKey(Pharmacy.id))
+    division: Mapped[str] = mapped_column(String(12))
+    last_on: Mapped[date] = mapped_column(Date)
+    expected: Mapped[float]
+    limit: Mapped[float]
+    found_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ended_by: Mapped[SilenceEnd | None] = mapped_column(text_enum(SilenceEnd))
+
+    __table_args__ = (
+        Index("uq_pharmacy_silences_open", "pharmacy_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+        Index(None, "pharmacy_id"),
+        Index(None, "division", postgresql_ops={"division": "text_pattern_ops"}),
+        CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended_why"),
     )

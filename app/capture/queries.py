@@ -36,21 +36,24 @@ WHERE d.case_id = ANY($1::uuid[])
 ORDER BY d.id
 """
 
-# What is matched with a case, as buyer or as patient, by a rule or by a person; never a till's trial, never what was voided.
+# What is matched with a case, as buyer or as patient, by a rule or by a person, or waits for one; never a till's trial, never
+# what was voided.
 _REGISTERED = """
 SELECT seen.case_id, r.id, r.pharmacy_id, r.division, r.client_reference, r.purchased_at,
        (r.purchased_at AT TIME ZONE INTERVAL '8 hours')::date AS day, r.regime = 'register_all' AS takes_all,
+       seen.established,
        coalesce(array_agg(l.code) FILTER (WHERE l.code IS NOT NULL), '{}') AS lists,
        coalesce(array_agg(g.wording) FILTER (WHERE l.code IS NOT NULL), '{}') AS wordings
 FROM (
-    SELECT DISTINCT case_id, registration_id FROM matches
-    WHERE case_id = ANY($1::uuid[]) AND status IN ('counted', 'confirmed')
+    SELECT case_id, registration_id, bool_or(status <> 'possible') AS established FROM matches
+    WHERE case_id = ANY($1::uuid[]) AND status IN ('counted', 'confirmed', 'possible')
+    GROUP BY case_id, registration_id
 ) AS seen
 JOIN registrations r ON r.id = seen.registration_id AND r.voided_at IS NULL AND NOT r.sandbox
 LEFT JOIN registration_items i ON i.registration_id = r.id
 LEFT JOIN listed_drugs g ON g.id = i.drug_id
 LEFT JOIN drug_lists l ON l.id = g.list_id
-GROUP BY seen.case_id, r.id
+GROUP BY seen.case_id, seen.established, r.id
 """
 
 
@@ -162,6 +165,7 @@ async def registered_of_cases(session: AsyncSession, case_ids: Collection[UUID])
                 row["day"],
                 row["takes_all"],
                 frozenset(zip(row["lists"], row["wordings"], strict=True)),
+                row["established"],
             )
         )
     return found

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.capture import figure_queries, queries, service
+from app.capture import figure_queries, queries, service, silences
 from app.capture.figures import CaptureFilter, CaptureOut, FigureFilter, TimelinessOut
 from app.capture.schemas import (
     DeclaredFilter,
@@ -15,6 +15,8 @@ from app.capture.schemas import (
     DeclaredPurchasesIn,
     DeclaredPurchasesOut,
     RetractionIn,
+    SilenceFilter,
+    SilenceOut,
 )
 from app.cases.queries import get_case
 from app.core.http import Keys, Now, Transaction
@@ -123,3 +125,25 @@ async def show_timeliness(
 async def list_gaps(session: Transaction, actor: Watcher, filters: Annotated[GapFilter, Query()]) -> GapsOut:
     """List what was sold and not registered, the widest gap first; a pharmacy's days stand in its reconciliation."""
     return GapsOut(items=await find_gaps(session, scope=actor.division, filters=filters))
+
+
+@surveillance.get("/silences")
+async def list_silences(
+    session: Transaction,
+    actor: Watcher,
+    filters: Annotated[SilenceFilter, Query()],
+    paging: Paging,
+    request: Request,
+    response: Response,
+) -> Page[SilenceOut]:
+    """List times in which a pharmacy that usually reports did not, the last found first. A statement of no sales is a report."""
+    after = paging.after_key(UUID)
+    rows = await silences.list_silences(
+        session,
+        scope=actor.division,
+        filters=filters,
+        limit=paging.limit + 1,
+        before=None if after is None else UUID(str(after[0])),
+    )
+    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    return Page(items=[SilenceOut.model_validate(row) for row in shown], next_cursor=cursor)

@@ -37,6 +37,8 @@ class Ground(StrEnum):
     NOT_REGISTERED = "not_registered"
     OTHER_DRUG = "other_drug"
     """The person was registered there then, with other drugs, or the drug covers another declared purchase already."""
+    MATCH_UNREVIEWED = "match_unreviewed"
+    """Somebody was registered there then who may be this person: a person has to say so first."""
     REGIME_COUNTS = "regime_counts"
     """On a day that it may have been, no named registration was allowed."""
     DRUG_UNLISTED = "drug_unlisted"
@@ -92,7 +94,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A registration that concerns the case. `reference` names it together with the pharmacy; `entries` are its listed drugs."""
+    """A registration that concerns the case. `reference` names it together with the pharmacy; `entries` are its listed drugs.
+
+    `established` is whether the match counts, by a rule or because a person has confirmed it; else nobody has said so yet.
+    """
 
     id: UUID
     pharmacy_id: UUID
@@ -102,6 +107,7 @@ class Registered:
     day: date
     takes_all: bool
     entries: frozenset[Entry]
+    established: bool = True
 
     @property
     def order(self) -> tuple[datetime, str, str]:
@@ -140,15 +146,15 @@ def judge(
 ) -> dict[UUID, Verdict]:
     """Return what is known of each purchase that a case told of.
 
-    `registered` are the registrations that are matched with the case, counted or confirmed, and not voided. `waived` says for
-    which purchases nothing had to be registered, and why. The order of either collection changes nothing.
+    `registered` are the registrations that are matched with the case, counted, confirmed or waiting for review, and not voided.
+    `waived` says for which purchases nothing had to be registered, and why. The order of either collection changes nothing.
     """
     verdicts: dict[UUID, Verdict] = {}
     live = [one for one in purchases if not one.retracted]
     if not counts(subject.classification):
         verdicts = {one.id: Verdict(PurchaseStatus.NOT_JUDGED, Ground.CASE_DISCARDED) for one in live}
         live = []
-    covering = cover(live, registered)
+    covering = cover(live, [one for one in registered if one.established])
     for one in purchases:
         if one.retracted:
             verdicts[one.id] = Verdict(PurchaseStatus.NOT_JUDGED, Ground.RETRACTED)
@@ -169,8 +175,9 @@ def _uncovered(
         return Verdict(PurchaseStatus.NOT_JUDGED, Ground.OUTSIDE_WINDOW)
     if waived is not None:
         return Verdict(PurchaseStatus.NOT_REQUIRED, waived)
-    there = any(is_there_then(purchase, one) for one in registered)
-    return Verdict(PurchaseStatus.MISSED, Ground.OTHER_DRUG if there else Ground.NOT_REGISTERED)
+    there = [one for one in registered if is_there_then(purchase, one)]
+    ground = Ground.MATCH_UNREVIEWED if there else Ground.NOT_REGISTERED
+    return Verdict(PurchaseStatus.MISSED, Ground.OTHER_DRUG if any(one.established for one in there) else ground)
 
 
 def late_until(purchased_on: date, tolerance_days: int) -> datetime:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.capture.rhythms import SilenceEnd
 from app.capture.rules import MOST_TOLERANCE_DAYS, USUAL_TOLERANCE_DAYS, Ground, PurchaseStatus
 from app.core.schemas import Day, DivisionCode, Filter, Label, Model, Out, Reason
 
@@ -87,3 +88,29 @@ class DeclaredFilter(Filter):
     """Which purchases of the case to show."""
 
     status: PurchaseStatus | None = None
+
+
+class SilenceFilter(Filter):
+    """Which silences to show; all conditions must hold."""
+
+    division: DivisionCode | None = None
+    pharmacy: UUID | None = None
+    open: bool | None = Field(default=None, description="Only those that last, or only those that have ended")
+
+
+class SilenceOut(Out):
+    """A time in which a pharmacy that usually reports did not.
+
+    Nothing came after `last_on`. When it was found, `expected` reports had not come; from `limit` on that is no chance for this
+    pharmacy.
+    """
+
+    id: UUID
+    pharmacy_id: UUID
+    division: str
+    last_on: date
+    expected: float
+    limit: float
+    found_at: datetime
+    ended_at: datetime | None
+    ended_by: SilenceEnd | None

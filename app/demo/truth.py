@@ -69,6 +69,16 @@ class Decision:
     amount: Decimal
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Telling:
+    """A purchase that a case tells an interviewer of when all is over, and what must be known of it: the day counts from 0."""
+
+    case_number: str
+    pharmacy: int
+    day: int
+    status: str
+
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """Every figure that the service must arrive at, given the story."""
@@ -80,6 +90,7 @@ class Truth:
     matches: tuple[Match, ...]
     decisions: tuple[Decision, ...]
     alerts: dict[str, int]
+    tellings: tuple[Telling, ...]
     paid: Decimal
     reversed: Decimal
 
@@ -152,6 +163,7 @@ def tell_truth(facts: Facts, hours: Iterable[Hour]) -> Truth:
             "clue.reported": clues,
             "match.withdrawn": withdrawn,
         },
+        tell_purchases(facts, found),
         facts.terms.amount * len(once_paid),
         facts.terms.amount * len(taken_back),
     )
@@ -224,6 +236,24 @@ def _times_told(case: KnownCase, slip: Slip) -> int:
     known = [classification for time, classification in case.listed if time <= found_at]
     later = [classification for time, classification in case.listed if time > found_at]
     return 1 + sum(one != other for one, other in zip([known[-1], *later], later, strict=False))
+
+
+def tell_purchases(facts: Facts, found: list[Found]) -> tuple[Telling, ...]:
+    """Return what the cases tell: each day on which they were registered somewhere, and each on which nobody might be."""
+    covered = {
+        (case.number, slip.purchase.pharmacy, facts.calendar.day_of(slip.purchase.at)): "covered"
+        for match, case, slip in found
+        if match.status == "counted"
+    }
+    cases = {case.resident: case for case in facts.cases if case.classification != "discarded"}
+    free: dict[tuple[str, int, int], str] = {}
+    for slip in facts.slips:
+        case = cases.get(slip.purchase.buyer.resident)
+        pharmacy, day = slip.purchase.pharmacy, facts.calendar.day_of(slip.purchase.at)
+        regime = facts.stage.regime_on(facts.city.pharmacies[pharmacy].street, day)
+        if case is not None and regime == "counts" and _in_window(facts, case, slip):
+            free[case.number, pharmacy, day] = "not_required"
+    return tuple(sorted(Telling(*told, status) for told, status in (free | covered).items()))
 
 
 def _strength(case: KnownCase, shown: Shown) -> str | None:

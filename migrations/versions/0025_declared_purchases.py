@@ -13,7 +13,7 @@ NEW_KINDS = ("purchase.missed", "pharmacy.silent")
 STATUSES = ("covered", "missed", "not_required", "not_judged")
 GROUNDS = (
     *("registered", "not_registered", "other_drug", "regime_counts", "drug_unlisted", "pharmacy_not_open", "retracted"),
-    *("case_discarded", "outside_window"),
+    *("case_discarded", "outside_window", "match_unreviewed"),
 )
 
 

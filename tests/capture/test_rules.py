@@ -1,5 +1,6 @@
 """Covering purchases: as many as can be, one drug for one purchase, and in whatever order the facts come."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise, permutations
 from random import Random
@@ -29,7 +30,7 @@ PHARMACIES = (UUID(int=1), UUID(int=2))
 ENTRIES = (("37", "布洛芬"), ("37", "连花清瘟胶囊(颗粒)"))
 CONFIRMED = Subject(Classification.CONFIRMED, DAY, datetime(2026, 2, 17, tzinfo=UTC))
 
-days = st.integers(-3, 3).map(lambda off: DAY + timedelta(days=off))
+days = st.integers(-1, 1).map(lambda off: DAY + timedelta(days=off))
 
 
 @st.composite
@@ -38,10 +39,11 @@ def tellings(draw: st.DrawFn) -> list[Declared]:
     keys = draw(
         st.lists(
             st.tuples(
-                st.sampled_from([*PHARMACIES, None]),
+                # Mostly one place, few days: where there is little to choose from, one must give way to another.
+                st.sampled_from([PHARMACIES[0], PHARMACIES[0], PHARMACIES[1], None]),
                 st.sampled_from([FUTIAN, SHATOU, LUOHU]),
                 days,
-                st.sampled_from([*ENTRIES, ANY_OTHER, None]),
+                st.sampled_from([*ENTRIES, ANY_OTHER, None, None]),
             ),
             max_size=5,
             unique=True,
@@ -56,7 +58,7 @@ def tellings(draw: st.DrawFn) -> list[Declared]:
             draw(st.integers(0, 2)),
             None if entry is None else entry[1],
             None if entry in (None, ANY_OTHER) else entry,
-            draw(st.integers(0, 4)) == 0,
+            draw(st.integers(0, 9)) == 0,
         )
         for number, (pharmacy, division, day, entry) in enumerate(keys)
     ]
@@ -71,7 +73,7 @@ def registrations(draw: st.DrawFn) -> list[Registered]:
         takes_all = draw(st.booleans())
         entries = draw(st.frozensets(st.sampled_from(ENTRIES), min_size=0 if takes_all else 1))
         at = datetime(day.year, day.month, day.day, draw(st.integers(0, 23)), tzinfo=UTC) - timedelta(hours=8)
-        pharmacy = draw(st.sampled_from(PHARMACIES))
+        pharmacy = draw(st.sampled_from([PHARMACIES[0], *PHARMACIES]))
         found.append(
             Registered(UUID(int=200 + number), pharmacy, SHATOU, f"SYN-{number}", at, china_day(at), takes_all, entries)
         )
@@ -144,6 +146,22 @@ class TestCovering:
         covered = [cover(purchases, registered[:number]).keys() for number in range(len(registered) + 1)]
         assert all(fewer <= more for fewer, more in pairwise(covered))
 
+    def test_gives_way_to_whom_nothing_else_covers(self) -> None:
+        """The first prefers the fourteenth, on which it was told; for the second there is only that."""
+        sold = [
+            Registered(
+                UUID(int=200 + off), PHARMACIES[0], SHATOU, str(off), at, at.date(), False, frozenset(ENTRIES[:1])
+            )
+            for off in (0, 1)
+            for at in [datetime(2026, 2, 13 + off, 2, tzinfo=UTC)]
+        ]
+        told = [
+            Declared(UUID(int=100 + off), PHARMACIES[0], SHATOU, date(2026, 2, 14 + off), 1, None, None)
+            for off in (0, 1)
+        ]
+        covering = cover(told, sold)
+        assert [covering[one.id].day.day for one in told] == [13, 14]
+
     def test_gives_way_where_another_drug_does_as_well(self) -> None:
         both = Registered(
             UUID(int=200), PHARMACIES[0], SHATOU, "A", datetime(2026, 2, 15, tzinfo=UTC), DAY, False, frozenset(ENTRIES)
@@ -175,6 +193,21 @@ class TestAVerdict:
                 assert verdict.status is PurchaseStatus.NOT_JUDGED
             if one.id in waived:
                 assert verdict.status is not PurchaseStatus.MISSED
+
+    def test_says_that_a_person_must_look_at_a_match_first(self) -> None:
+        [told] = [Declared(UUID(int=100), PHARMACIES[0], SHATOU, DAY, 0, None, None)]
+        at = datetime(2026, 2, 15, tzinfo=UTC)
+        maybe = Registered(
+            UUID(int=200), PHARMACIES[0], SHATOU, "A", at, DAY, False, frozenset(ENTRIES), established=False
+        )
+        elsewhere = replace(maybe, pharmacy_id=PHARMACIES[1])
+        confirmed = replace(maybe, established=True)
+        for registered, ground in (
+            (maybe, "match_unreviewed"),
+            (elsewhere, "not_registered"),
+            (confirmed, "registered"),
+        ):
+            assert judge(CONFIRMED, [told], [registered], {})[told.id].ground == ground
 
     def test_may_change_until_the_last_till_has_reported(self) -> None:
         assert late_until(DAY, 0) == datetime(2026, 3, 17, 16, tzinfo=UTC)

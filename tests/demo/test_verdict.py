@@ -1,5 +1,6 @@
 """The comparison with the truth: a service that is right in everything passes, one that is wrong in anything does not."""
 
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -81,7 +82,9 @@ def perfect(story: Plan) -> Account:
         {"id": f"e{number}", "type": kind, "data": {"alert_id": f"a{number}"}} for number, kind in enumerate(kinds)
     ]
     deliveries = [{"event_id": event["id"], "state": "delivered"} for event in events]
-    found = Found(registrations, cases, matches, decisions, rewards, alerts, events, deliveries, {})
+    told_of = Counter(telling.status for telling in truth.tellings)
+    net = {"total": {name: told_of[name] for name in ("covered", "missed", "not_required", "not_judged")}}
+    found = Found(registrations, cases, matches, decisions, rewards, net, [], alerts, events, deliveries, {})
     notebook = Notebook([f"p{index}" for index in range(len(story.pharmacies))])
     notebook.acknowledged = {f"r/{slip.reference}": (slip.purchase.pharmacy, slip.reference) for slip in kept}
     notebook.results["registrations"].update(truth.registrations)
@@ -144,6 +147,15 @@ def lose_ledger_entry(account: Account) -> None:
     account.found.rewards["balance"] = "0.00"
 
 
+def miss_purchase(account: Account) -> None:
+    total = account.found.net["total"]
+    total["covered"], total["missed"] = total["covered"] - 1, 1
+
+
+def take_for_silent(account: Account) -> None:
+    account.found.silences.append({"pharmacy_id": "p1"})
+
+
 def raise_twice(account: Account) -> None:
     account.found.alerts.append(account.found.alerts[0])
 
@@ -177,6 +189,7 @@ def sign_wrongly(account: Account) -> None:
 SPOILT: tuple[Callable[[Account], None], ...] = (
     *(lose_registration, store_twice, forget_flag, miscount_result, surprise),
     *(miss_match, weaken_match, match_the_other_way, reclassify),
+    *(miss_purchase, take_for_silent),
     *(judge_otherwise, pay_less, lose_ledger_entry),
     *(raise_twice, raise_too_few, lose_event, lose_delivery, leave_delivery_pending, never_arrive, sign_wrongly),
 )
@@ -196,7 +209,9 @@ class TestTheVerdict:
         assert account.differences() != []
 
     @pytest.mark.parametrize(
-        "spoil", [lose_registration, miss_match, raise_too_few, never_arrive], ids=lambda spoil: spoil.__name__
+        "spoil",
+        [lose_registration, miss_match, miss_purchase, raise_too_few, never_arrive],
+        ids=lambda spoil: spoil.__name__,
     )
     def test_counts_what_slipped_through(self, spoil: Callable[[Account], None]) -> None:
         account = deepcopy(perfect(told()))

@@ -20,6 +20,7 @@ from app.demo.play.caller import Caller, ServiceSilent, Unexpected
 from app.demo.play.clock import DemoClock, Hand
 from app.demo.play.driver import Driver, WorkStuck
 from app.demo.play.figures import Figures, Performance, sum_up
+from app.demo.play.interviews import interview
 from app.demo.play.invitation import invitation
 from app.demo.play.keeper import Child, DoesNotStart, keeping
 from app.demo.play.notebook import Notebook
@@ -158,9 +159,10 @@ class Evening:
             await driver.play(self.story.hours, begun)
             await driver.rest()
         play_seconds = time.monotonic() - curtain
+        await interview(caller, company, self.story.calendar, self.story.truth.tellings)
         self._hand.release()
         self.teller.say(f"{notebook.registered:,} purchases registered, all work done; reading everything back")
-        found = await read_back(caller, company)
+        found = await read_back(caller, company, self.story.calendar)
         verdict = Verdict(self.story.truth, found, notebook, self._subscriber)
         restarts = {child.name: child.starts - 1 for child in self._children}
         performance = Performance(play_seconds, time.monotonic() - self._began, restarts)

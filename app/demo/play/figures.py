@@ -87,6 +87,7 @@ def sum_up(
             "signatures_refused": sum(subscriber.refused.values()),
             "arrived_again": subscriber.repeated,
         },
+        "net": _net(found),
         "post_to_delivery": _delivery_times(notebook, subscriber),
         "curve": _curve(story, found),
         "lead": _lead(story, found, notebook),
@@ -117,6 +118,16 @@ def _unmet(found: Found) -> list[Figures]:
         detail = next(c["detail"] for c in decisions[0]["criteria"] if c["code"] == code)
         rows.append({"code": code, "name": found.criterion_words[code], "count": len(decisions), "example": detail})
     return rows
+
+
+def _net(found: Found) -> Figures:
+    """Return what was told of and registered, the rate with its 95 % interval, and what is estimated beyond it."""
+    total, estimate = found.net["total"], found.net["estimate"]
+    counts = {name: total[name] for name in ("covered", "missed", "not_required", "rate", "low", "high")}
+    beyond = {
+        name: estimate[f"never_registered{end}"] for name, end in (("never_registered", ""), ("at_most", "_high"))
+    }
+    return counts | beyond | {"silent": len(found.silences)}
 
 
 def _delivery_times(notebook: Notebook, subscriber: Subscriber) -> Figures:

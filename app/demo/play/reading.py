@@ -5,6 +5,7 @@ from typing import Any
 
 from app.demo.play.caller import Caller
 from app.demo.play.opening import Company
+from app.demo.script import DAYS, Calendar
 
 Item = dict[str, Any]
 
@@ -21,6 +22,9 @@ class Found:
     decisions: list[Item]
     rewards: Item
     """The total of the reward report."""
+    net: Item
+    """The capture report over the days of the story."""
+    silences: list[Item]
     alerts: list[Item]
     events: list[Item]
     deliveries: list[Item]
@@ -28,16 +32,20 @@ class Found:
     """Criterion's code → how the reward report names it when it is not met, in Chinese."""
 
 
-async def read_back(caller: Caller, company: Company) -> Found:
+async def read_back(caller: Caller, company: Company, calendar: Calendar) -> Found:
     """Read everything."""
+    days = {"from": calendar.on(0).isoformat(), "to": calendar.on(DAYS + 1).isoformat()}
     epidemiologist, official = company.tokens["epidemiologist"], company.tokens["official"]
     report = await caller.must(200, method="GET", path="/v1/rewards/report", token=official)
+    net = await caller.must(200, method="GET", path="/v1/surveillance/capture", token=official, params=days)
     return Found(
         registrations=await caller.pages("/v1/registrations", epidemiologist),
         cases=await caller.pages("/v1/cases", epidemiologist),
         matches=await caller.pages("/v1/matches", epidemiologist),
         decisions=await caller.pages("/v1/rewards/decisions", official),
         rewards=report.body["total"],
+        net=net.body,
+        silences=await caller.pages("/v1/surveillance/silences", official),
         alerts=await caller.pages("/v1/alerts", epidemiologist),
         events=await _events(caller, epidemiologist),
         deliveries=await caller.pages(f"/v1/subscriptions/{company.subscription_id}/deliveries", epidemiologist),

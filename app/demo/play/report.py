@@ -75,6 +75,8 @@ def show(figures: Figures, to: Console) -> None:
         to.print()
     to.print(_alerts(figures))
     to.print()
+    to.print(_net(figures))
+    to.print()
     to.print(_verdict(figures))
 
 
@@ -158,6 +160,22 @@ def _rewards(figures: Figures) -> RenderableType:
     for row in decisions["by_first_unmet"]:
         unmet.add_row(f"{row['name']} {row['code'].replace('_', ' ')}", str(row["count"]), row["example"])
     return Group(_side_by_side(words, _section(f"金额 {money['currency']}", sums)), Text(), unmet)
+
+
+def _net(figures: Figures) -> RenderableType:
+    net = figures["net"]
+    words = Text(f"流调所述购药 {net['covered']} of {net['covered'] + net['missed']} purchases that the cases told of ")
+    words.append("were registered")
+    if net["rate"] is not None:
+        words.append(f": {net['rate']:.0%}", "bold")
+        words.append(f" (95 %: {net['low']:.1%} – {net['high']:.1%})")
+    words.append(f"; {net['not_required']} more did not have to be.")
+    if net["never_registered"] is not None:
+        words.append(
+            f"\n推算漏登 never registered, estimated: {net['never_registered']:g}, at most {net['at_most']:g}."
+        )
+    words.append(f"\n静默药店 pharmacies fallen silent: {net['silent']}.")
+    return _section("登记网 The net", words)
 
 
 def _alerts(figures: Figures) -> RenderableType:

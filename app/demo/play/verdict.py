@@ -42,12 +42,14 @@ class Verdict:
         self._compare_rows()
         self._compare_matches()
         self._compare_decisions()
+        self._compare_net()
         self._compare_alerts()
 
     @property
     def slipped_through(self) -> int:
-        """Purchases that were acknowledged and are gone, matches that were not found, alerts not raised or not received."""
-        return len(self.lost) + len(self.missed) + self.unraised + len(self.undelivered)
+        """Purchases that were acknowledged and are gone or told of and not found, matches not found, alerts not raised or received."""
+        missed = int(self._found.net["total"]["missed"])
+        return len(self.lost) + len(self.missed) + self.unraised + len(self.undelivered) + missed
 
     def matches(self) -> list[Match]:
         """Return the service's matches in the truth's words."""
@@ -109,6 +111,13 @@ class Verdict:
         self._figures("money", {"paid": truth.paid, "reversed": truth.reversed}, money(self._found))
         balance = truth.paid - truth.reversed
         self._figures("ledger", {"balance": balance}, {"balance": Decimal(report["balance"])})
+
+    def _compare_net(self) -> None:
+        total = self._found.net["total"]
+        told = Counter(telling.status for telling in self._truth.tellings)
+        counted = {name: total[name] for name in ("covered", "missed", "not_required", "not_judged")}
+        self._figures("purchases told of", told, counted)
+        self._figures("pharmacies that fell silent", {}, Counter(one["pharmacy_id"] for one in self._found.silences))
 
     def _compare_alerts(self) -> None:
         truth, found, subscriber = self._truth, self._found, self._subscriber
