@@ -108,15 +108,15 @@ class Changes:
     now: datetime
     actor: Actor
     new: list[dict[str, Any]] = field(default_factory=list)
-    changed: list[dict[str, Any]] = field(default_factory=list)
+    changed: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     transitions: list[tuple[Any, ...]] = field(default_factory=list)
     ledger: list[tuple[Any, ...]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
 
     def change(self, row: Mapping[str, Any]) -> None:
-        """Note that a stored decision now reads like this."""
-        self.changed.append(dict(row))
+        """Note that a stored decision now reads like this. What was noted last holds: one that is withdrawn may open again."""
+        self.changed[row["id"]] = dict(row)
 
     def step(self, row: Mapping[str, Any], act: Act, before: DecisionStatus | None, reason: str | None = None) -> None:
         """Note one step: history, ledger, audit."""
@@ -156,7 +156,7 @@ class Changes:
         if self.new:
             await connection.execute(_INSERT_DECISIONS, *_columns(self.new, _NEW), self.now)
         if self.changed:
-            await connection.execute(_UPDATE_DECISIONS, *_columns(self.changed, _CHANGEABLE), self.now)
+            await connection.execute(_UPDATE_DECISIONS, *_columns([*self.changed.values()], _CHANGEABLE), self.now)
         if self.transitions:
             who = self.actor.account_id, self.actor.name
             await connection.execute(_INSERT_TRANSITIONS, *zip(*self.transitions, strict=True), *who, self.now)

@@ -1,5 +1,6 @@
 """What becomes of matches, rewards and alerts when a pharmacy corrects or voids what it registered. Everybody is synthetic."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -157,6 +158,7 @@ class TestAGrantedReward:
 
     async def test_opens_again_where_another_registration_bears_it_out(self, city: City, database: Database) -> None:
         one = await register(city)
+        city.clock.moment += timedelta(minutes=1)
         other = await register(city, client_reference="SYN-000002")
         await city.confirm()
         path = await grant(city)
@@ -168,6 +170,7 @@ class TestAGrantedReward:
 
     async def test_stays_when_another_registration_is_voided(self, city: City, database: Database) -> None:
         await register(city)
+        city.clock.moment += timedelta(minutes=1)
         other = await register(city, client_reference="SYN-000002")
         await city.confirm()
         path = await grant(city)

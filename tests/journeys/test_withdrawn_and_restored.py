@@ -28,6 +28,7 @@ STATE: Mapping[str, str] = {
     "matches": "SELECT to_jsonb(m) - 'turn' - 'changed_at' FROM matches m ORDER BY id",
     "decisions": "SELECT to_jsonb(d) - 'updated_at' FROM reward_decisions d ORDER BY id",
     "balance": "SELECT pharmacy_id, sum(amount) FROM ledger_entries GROUP BY pharmacy_id ORDER BY pharmacy_id",
+    "declared": "SELECT to_jsonb(p) - 'turn' - 'judged_at' FROM declared_purchases p ORDER BY id",
     "jobs": "SELECT kind, last_error FROM jobs",
 }
 
@@ -43,6 +44,7 @@ async def state(city: City) -> dict[str, Any]:
     for who, path in (
         (city.official, "/v1/rewards/report?group_by=pharmacy"),
         (city.epidemiologist, "/v1/registrations"),
+        (city.epidemiologist, "/v1/surveillance/capture?from=2026-02-01&to=2026-02-18"),
     ):
         answer = await who.get(path)
         assert answer.status_code == 200, answer.text
@@ -84,7 +86,14 @@ class TestTenWithdrawals:
     @pytest.mark.parametrize("at_leisure", [True, False], ids=["followed each time", "faster than the worker"])
     async def test_and_restorals_leave_the_state_of_having_done_nothing(self, city: City, at_leisure: bool) -> None:
         case_id = await city.confirm()
+        declared = [
+            {"pharmacy_id": str(city.world.pharmacies[0]), "purchased_on": day} for day in ("2026-02-15", "2026-02-11")
+        ]
+        answer = await city.epidemiologist.post(f"/v1/cases/{case_id}/declared-purchases", json={"items": declared})
+        assert answer.status_code in (200, 201), answer.text
+        await city.runner.drain()
         before = await state(city)
+        assert sorted(one["status"] for (one,) in before["declared"]) == ["covered", "missed"]
         assert sorted(decision["status"] for (decision,) in before["decisions"]) == ["not_eligible", "proposed"]
         assert (len(before["matches"]), await told(city)) == (3, ["case.matched"] * 3)
         for _ in range(10):
