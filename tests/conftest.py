@@ -58,7 +58,11 @@ async def fresh_database(server_url: str, template: str = "template0") -> AsyncI
         try:
             yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
         finally:
-            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            try:
+                await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            except asyncpg.InsufficientPrivilegeError:
+                # An autovacuum worker is in there, which is the superuser's. FORCE may not end it; a plain DROP asks it to leave.
+                await admin.execute(f'DROP DATABASE "{name}"')
     finally:
         await admin.close()
 

@@ -92,7 +92,8 @@ async def hold_match(session: AsyncSession, match_id: UUID, *, scope: str | None
     found = (await session.execute(query)).one_or_none()
     if found is None:
         raise NotFound
-    same = (Match.pair == found.pair) | (Match.id == match_id)
+    # A match from before there were reviews has no pair, until `sentinel rematch` gives it one.
+    same = Match.id == match_id if found.pair is None else (Match.pair == found.pair) | (Match.id == match_id)
     rows = (await session.scalars(select(Match).where(same).order_by(Match.id).with_for_update(key_share=True))).all()
     held = next(row for row in rows if row.id == match_id)
     return held, [row for row in rows if row is not held and row.pair == held.pair]

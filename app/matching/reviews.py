@@ -70,7 +70,11 @@ async def _review(
     session: AsyncSession, match_id: UUID, act: Act, reason: str, actor: Actor, now: datetime, keyring: Keyring
 ) -> None:
     match, others = await hold_match(session, match_id, scope=actor.division)
-    if match.status not in ALLOWED[act] or match.pair is None:
+    if match.pair is None:
+        raise MatchTransitionNotAllowed(
+            "The match is from before there were reviews; `sentinel rematch` judges it anew"
+        )
+    if match.status not in ALLOWED[act]:
         raise MatchTransitionNotAllowed(f"The match is {match.status.value}")
     identities = await open_people(session, await people_of(session, match), keyring)
     if any(tells_identity(reason, identity) for identity in identities.values()):

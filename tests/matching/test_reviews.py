@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.core.database import Database
 from app.core.sealing import Keyring
@@ -137,6 +138,13 @@ class TestAPossibleMatch:
         assert answer.json()["errors"][0]["pointer"] == "/reason"
         assert reason.strip() == "" or reason not in answer.text
         assert await queued.statuses() == ["possible"]
+
+    async def test_from_before_there_were_reviews_is_judged_anew_first(self, queued: Desk) -> None:
+        async with queued.world.database.transaction() as session:
+            await session.execute(text("UPDATE matches SET pair = NULL"))
+        answer = await queued.say("confirm")
+        assert (answer.status_code, answer.json()["code"]) == (409, "match_transition_not_allowed")
+        assert "sentinel rematch" in answer.json()["detail"]
 
     async def test_of_another_division_is_not_there(
         self, queued: Desk, client_for: Clients, database: Database
