@@ -27,7 +27,10 @@ class RegimeIn(Model):
     )
     required: Annotated[list[RequiredField], Field(max_length=len(ALL_FIELDS))] = Field(
         default=list(USUAL_FIELDS),
-        description="What a registration must tell; what is missing is flagged, never refused",
+        description=(
+            "What a registration must tell; what is missing is flagged, never refused. `trace_codes` only if it is named: "
+            "then each box of a listed drug bought since 2026 needs one"
+        ),
     )
     reason: Reason | None = None
 

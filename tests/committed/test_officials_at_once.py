@@ -15,11 +15,16 @@ from app.core.database import Database
 from app.core.errors import AppError
 from app.pharmacies.schemas import PharmacyIn
 from app.pharmacies.service import enrol_pharmacy, issue_pharmacy_key
+from app.questionnaires.models import Questionnaire
+from app.questionnaires.schemas import QuestionnaireIn
+from app.questionnaires.service import declare_questionnaire
 from app.regimes.schemas import RegimeIn
 from app.regimes.service import declare_regime
 from tests.conftest import MOMENT
 from tests.factories.divisions import FUTIAN, load_divisions
 from tests.factories.pharmacies import enrolled, pharmacy_body
+from tests.questionnaires.test_routes import a_questionnaire
+from tests.questionnaires.test_rules import number
 
 AT_ONCE = 5
 
@@ -48,6 +53,20 @@ class TestOfficialsAtOnce:
             committed, lambda session: declare_regime(session, declared, actor=SYSTEM, now=MOMENT)
         )
         assert outcome == ["done", *["regime_overlap"] * (AT_ONCE - 1)]
+
+    async def test_declare_versions_of_a_questionnaire_one_after_the_other(self, committed: Database) -> None:
+        await load_divisions(committed)
+        maxima = iter(range(AT_ONCE))
+
+        async def declare(session: AsyncSession) -> None:
+            told = a_questionnaire(number(maximum=60 + next(maxima) // 2))  # two and two say the same
+            await declare_questionnaire(session, QuestionnaireIn.model_validate(told), actor=SYSTEM, now=MOMENT)
+
+        assert await all_at_once(committed, declare) == ["done"] * AT_ONCE
+        async with committed.transaction() as session:
+            versions = (await session.scalars(select(Questionnaire.version).order_by(Questionnaire.version))).all()
+            assert list(versions) == list(range(1, len(versions) + 1))
+            assert len(versions) >= 3
 
     async def test_enrol_a_pharmacy_once(self, committed: Database) -> None:
         await load_divisions(committed)
