@@ -345,7 +345,7 @@ def whom(one: dict[str, Any]) -> set[int]:
 
 
 class TestTheNetInFigures:
-    @pytest.mark.parametrize("net", [1, 2], indirect=True)
+    @pytest.mark.parametrize("net", [1], indirect=True)
     async def test_is_what_counting_gives(self, net: GeneratedCity) -> None:
         await as_many_are_covered_as_can_be(net)
         await the_estimate_is_counted(net)
@@ -356,7 +356,7 @@ class TestTheNetInFigures:
         for by in ("pharmacy", "division", "drug"):
             await gaps_are_those_of_the_reconciliations(net, by)
 
-    @pytest.mark.parametrize("net", [3], indirect=True)
+    @pytest.mark.parametrize("net", [2], indirect=True)
     async def test_ends_at_the_border_of_one_s_division(
         self, net: GeneratedCity, client_for: Callable[[str | None], httpx.AsyncClient]
     ) -> None:

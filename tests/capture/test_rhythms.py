@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.capture.rhythms import FEWEST_DAYS, HISTORY_DAYS, find_silence, rhythm_of
@@ -29,6 +29,7 @@ def found_after(reported: set[date], stopped: date) -> int:
 
 
 class TestAPharmacyWithARhythm:
+    @settings(deadline=None)
     @given(weekdays, st.integers(35, 120))
     def test_is_found_when_its_second_expected_day_has_passed(self, kept: frozenset[int], worked: int) -> None:
         stopped = START + timedelta(days=worked)
@@ -37,18 +38,21 @@ class TestAPharmacyWithARhythm:
         missed = days_on(lambda day: day.weekday() in kept, found, max(reported) + timedelta(days=1))
         assert len(missed) == 2
 
+    @settings(deadline=None, max_examples=30)
     @given(weekdays, st.integers(35, 120))
     def test_is_never_silent_while_it_keeps_it(self, kept: frozenset[int], worked: int) -> None:
         for off in range(worked):
             today = START + timedelta(days=off)
             assert find_silence(days_on(lambda day: day.weekday() in kept, today), today) is None
 
+    @settings(deadline=None)
     @given(st.integers(2, 10), st.integers(60, 150))
     def test_of_every_so_many_days_is_found_within_two_of_them(self, every: int, worked: int) -> None:
         stopped = START + timedelta(days=worked - worked % every + 1)
         reported = days_on(lambda day: (day - START).days % every == 0, stopped)
         assert found_after(reported, stopped) <= 2 * every
 
+    @settings(deadline=None)
     @given(weekdays, st.integers(40, 90))
     def test_that_took_one_day_off_has_taken_it(self, kept: frozenset[int], worked: int) -> None:
         if len(kept) < 3:
@@ -67,6 +71,7 @@ class TestAPharmacyWithARhythm:
 
 
 class TestAPharmacyWithoutOne:
+    @settings(deadline=None)
     @given(st.sets(st.integers(0, FEWEST_DAYS - 1)))
     def test_is_not_judged(self, offs: set[int]) -> None:
         reported = {START + timedelta(days=off) for off in offs}
@@ -84,6 +89,7 @@ class TestAPharmacyWithoutOne:
 
 
 class TestARhythm:
+    @settings(deadline=None)
     @given(st.sets(st.integers(0, 150), min_size=1))
     def test_is_a_share_of_each_day_of_the_week(self, offs: set[int]) -> None:
         reported = {START + timedelta(days=off) for off in offs}
