@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: `./run bench`, or those that are named: `./run bench ingest`.
 
-Options behind one name are its own: `./run bench ingest --there 1000000`.
+One that is named alone may be given options: `./run bench ingest --there 1000000`, `./run bench matching --help`.
 
 Each prints its ratios as a table and what is asked of them; the status is 1 if one falls short.
 """
@@ -10,10 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from benchmarks import ingest, jobs, storm
+from benchmarks import ingest, jobs, matching, storm
 
-ALL: Mapping[str, Callable[[], int]] = {"ingest": ingest.main, "jobs": jobs.main, "storm": storm.main}
-WITH_OPTIONS: Mapping[str, Callable[[Sequence[str]], int]] = {"ingest": ingest.main}
+ALL: Mapping[str, Callable[[], int]] = {
+    "ingest": ingest.main,
+    "jobs": jobs.main,
+    "matching": matching.main,
+    "storm": storm.main,
+}
+WITH_OPTIONS: Mapping[str, Callable[[Sequence[str]], int]] = {"ingest": ingest.main, "matching": matching.main}
 
 
 def main(names: list[str]) -> int:

@@ -39,10 +39,11 @@ _FILL = (
     """,
     """
     INSERT INTO people (
-        id, key_id, presentation_hash, document_hash, phone_hash, name_hash, document_type, sealed, created_at
+        id, key_id, presentation_hash, document_hash, phone_hash, name_hash, name_birth_hash, document_type, sealed,
+        created_at
     )
     SELECT id, 1, decode(md5('presentation' || n), 'hex'), decode(md5('document' || n), 'hex'),
-           decode(md5('phone' || n), 'hex'), decode(md5('name' || n % 8000), 'hex'), 'resident_id',
+           decode(md5('phone' || n), 'hex'), decode(md5('name' || n % 8000), 'hex'), decode(md5('birth' || n), 'hex'), 'resident_id',
            decode(md5('1' || n) || md5('2' || n) || md5('3' || n) || md5('4' || n) || md5('5' || n), 'hex'),
            now() - make_interval(secs => n)
     FROM filling ORDER BY n
