@@ -193,9 +193,11 @@ async def copy_unless_taken(
     same rows in the same order wait for each other and never in a ring.
     """
     connection = await driver(session)
+    # Never released: it goes with the transaction, and a single purchase pays for each word to the server.
+    await connection.execute("SAVEPOINT untaken")
     try:
-        async with connection.transaction():  # a savepoint
-            await copy_in(session, table, columns, rows)
+        await copy_in(session, table, columns, rows)
     except asyncpg.UniqueViolationError:
+        await connection.execute("ROLLBACK TO SAVEPOINT untaken")
         return False
     return True
