@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0023_case_lists"
+revision = "0022_case_lists"
 down_revision = "0021_matching_passes"
 branch_labels = None
 depends_on = None

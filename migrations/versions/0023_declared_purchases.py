@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0025_declared_purchases"
-down_revision = "0023_case_lists"
+revision = "0023_declared_purchases"
+down_revision = "0022_case_lists"
 branch_labels = None
 depends_on = None
 

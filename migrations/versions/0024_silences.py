@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0026_silences"
-down_revision = "0025_declared_purchases"
+revision = "0024_silences"
+down_revision = "0023_declared_purchases"
 branch_labels = None
 depends_on = None
 
