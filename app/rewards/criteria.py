@@ -258,11 +258,15 @@ def _under_cap(otherwise_met: bool, policy: Policy, place: int) -> Answer:
             "前述项目未全部满足,不占用每月名额。",
             "An earlier point is not met, so no place of the month is used.",
         )
-    zh, en = (
-        f"该药店当月第{place}例,每月上限{limit}例",
-        f"Number {place} of the pharmacy in that month, at most {limit} are rewarded",
+    if place <= limit:
+        en = f"Number {place} of the pharmacy in that month, at most {limit} are rewarded."
+        return True, f"该药店当月第{place}例,每月上限{limit}例。", en
+    # Without the number of those before: it would change with every case that a busy month gains.
+    return (
+        False,
+        f"该药店当月{limit}个名额已由其他病例占用。",
+        f"Other cases take all {limit} places of the pharmacy in that month: over the cap.",
     )
-    return (True, f"{zh}。", f"{en}.") if place <= limit else (False, f"{zh},已超出。", f"{en}: over the cap.")
 
 
 _QUESTIONS: tuple[tuple[CriterionCode, Callable[[Facts, Policy], Answer]], ...] = (

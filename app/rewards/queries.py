@@ -18,6 +18,10 @@ from app.rewards.schemas import DecisionFilter, Period
 
 _LOCK = 0x5E17_0013
 _COLUMNS = tuple(RewardDecision.__table__.columns)
+_IN_LINE = (
+    *(RewardDecision.id, RewardDecision.case_id, RewardDecision.pharmacy_id, RewardDecision.confirmed_at),
+    *(RewardDecision.status, RewardDecision.policy_version, RewardDecision.criteria[11].label("cap")),
+)
 
 
 async def lock_rewards(session: AsyncSession) -> None:
@@ -43,7 +47,10 @@ async def decisions_of_cases(session: AsyncSession, case_ids: Collection[UUID]) 
 
 
 async def contenders_in_months(session: AsyncSession, months: Collection[Month]) -> list[dict[str, Any]]:
-    """Return all columns of the decisions that take, or wait for, a place in these pharmacies' months."""
+    """Return the decisions that take, or wait for, a place in these pharmacies' months.
+
+    Not in full: a busy month has many, of which a new case changes few. `cap` is the twelfth criterion, as it was answered.
+    """
     if not months:
         return []
     ordered = sorted(months)
@@ -57,7 +64,7 @@ async def contenders_in_months(session: AsyncSession, months: Collection[Month])
         .render_derived()
     )
     rows = await session.execute(
-        select(*_COLUMNS)
+        select(*_IN_LINE)
         .join(wanted, RewardDecision.pharmacy_id == wanted.c.pharmacy_id)
         .where(
             RewardDecision.confirmed_at >= wanted.c.begins_at,
@@ -69,6 +76,14 @@ async def contenders_in_months(session: AsyncSession, months: Collection[Month])
             ),
         )
     )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def decisions_by_id(session: AsyncSession, ids: Collection[UUID]) -> list[dict[str, Any]]:
+    """Return all columns of these decisions."""
+    if not ids:
+        return []
+    rows = await session.execute(select(*_COLUMNS).where(RewardDecision.id == func.any(_uuids(ids))))
     return [dict(row) for row in rows.mappings()]
 
 

@@ -12,7 +12,7 @@ from app.core.errors import AppError
 from app.core.ids import new_id
 from app.rewards import queries
 from app.rewards.changes import Changes, Decided
-from app.rewards.criteria import Facts, Policy
+from app.rewards.criteria import Facts, Policy, with_cap
 from app.rewards.facts import gather_facts
 from app.rewards.rules import (
     HELD,
@@ -91,11 +91,14 @@ async def evaluate_cases(session: AsyncSession, case_ids: Collection[UUID], *, n
     for key, candidate in judged.items():
         verdict = conclude(candidate.criteria, policies[key[0]], place.get(key, 1))
         _settle(rows.get(key), candidate, policies[key[0]], verdict, changes)
-    for row in others:
-        if row["status"] in OPEN:
-            policy = by_version[row["policy_version"]]
-            eleven = from_stored(row["criteria"])[:11]
-            _apply(row, conclude(eleven, policy, place[row["case_id"], row["pharmacy_id"]]), {}, changes)
+    # Others that wait meet points 1 to 11, so only what is said of their place can change.
+    moved = [
+        row["id"] for row in others if row["status"] in OPEN and row["cap"] != _said_of_place(row, by_version, place)
+    ]
+    for row in await queries.decisions_by_id(session, moved):
+        eleven = from_stored(row["criteria"])[:11]
+        verdict = conclude(eleven, by_version[row["policy_version"]], place[row["case_id"], row["pharmacy_id"]])
+        _apply(row, verdict, {}, changes)
     await changes.write(session)
     return changes.decided
 
@@ -161,6 +164,11 @@ def _said(verdict: Verdict) -> dict[str, Any]:
         "criteria": as_stored(verdict.criteria),
         "first_unmet": verdict.first_unmet,
     }
+
+
+def _said_of_place(row: Mapping[str, Any], policies: Mapping[int, Policy], place: Mapping[Key, int]) -> dict[str, Any]:
+    (cap,) = as_stored(with_cap((), policies[row["policy_version"]], place[row["case_id"], row["pharmacy_id"]]))
+    return cap
 
 
 def _may_reopen(row: Mapping[str, Any]) -> bool:
