@@ -20,9 +20,10 @@ may no longer hold.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
+from sqlalchemy import ARRAY, ColumnElement, Row, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -54,7 +55,9 @@ class Flow:
     def register(self, registry: Registry) -> None:
         """Say which jobs the tails work on."""
         registry.transactional(REGISTRATIONS_RECORDED, self.after_registrations, batch=20)
-        registry.transactional(CASES_CHANGED, self.after_cases, batch=20)
+        # A province's list is followed in few large steps, of which one looks for matches while the other writes down rewards
+        # and alerts: each step reads policies, months and recipients once, and takes the locks of rewards and events once.
+        registry.transactional(CASES_CHANGED, self.after_cases, batch=50, concurrency=2, timeout_seconds=180.0)
         registry.transactional(MATCHES_REVIEWED, self.after_reviews, batch=20)
         registry.transactional(PHARMACIES_CHANGED, self.after_pharmacies, batch=20)
 
@@ -137,19 +140,28 @@ async def _news_of(session: AsyncSession, changes: Sequence[Change]) -> list[New
     """Return an alert for each match that began to count or was withdrawn."""
     if not changes:
         return []
+    # The columns that are told, not whole rows: a list of a hundred thousand cases makes tens of thousands of matches.
     registrations = {
         row.id: row
-        for row in await session.scalars(
-            select(Registration).where(_among(Registration.id, {change.registration_id for change in changes}))
+        for row in await session.execute(
+            select(
+                *(Registration.id, Registration.pharmacy_id, Registration.buyer_id, Registration.patient_id),
+                *(Registration.purchased_at, Registration.received_at),
+            ).where(_among(Registration.id, {change.registration_id for change in changes}))
         )
     }
     cases = {
-        row.id: row for row in await session.scalars(select(Case).where(_among(Case.id, {c.case_id for c in changes})))
+        row.id: row
+        for row in await session.execute(
+            select(Case.id, Case.case_number, Case.disease, Case.classification).where(
+                _among(Case.id, {change.case_id for change in changes})
+            )
+        )
     }
     return [_news(change, registrations[change.registration_id], cases[change.case_id]) for change in changes]
 
 
-def _news(change: Change, registration: Registration, case: Case) -> NewAlert:
+def _news(change: Change, registration: Row[*tuple[Any, ...]], case: Row[*tuple[Any, ...]]) -> NewAlert:
     kind = AlertKind.CASE_MATCHED if change.counts else AlertKind.MATCH_WITHDRAWN
     patient = registration.patient_id if change.role is MatchRole.PATIENT else None
     return NewAlert(

@@ -27,26 +27,34 @@ Neighbours = Mapping[tuple[UUID, UUID], Finding]
 _ON_A_LIST = "(SELECT true FROM cases WHERE cases.person_id = there.id LIMIT 1)"
 
 # Who showed a number that nothing checks shares a mark with each neighbour of the same name. A resident number that was shown in
-# 15 digits has one mark, the name: all numbers of that name that were shown in 18 are looked at.
+# 15 digits has one mark, the name: all numbers of that name that were shown in 18 are looked at. `OFFSET 0` keeps each look a look into
+# an index: few people have marks, which the planner does not know, and it would read all people instead.
 _NEAR = """
 WITH here AS MATERIALIZED (
     SELECT id, name_hash, document_hash, document_type FROM people
     WHERE id = ANY($1::uuid[]) AND name_hash IS NOT NULL AND document_hash IS NOT NULL
 ), mine AS MATERIALIZED (
-    SELECT here.id, here.name_hash, here.document_hash, document_marks.hash
-    FROM here JOIN document_marks ON document_marks.person_id = here.id
+    SELECT here.id, here.name_hash, here.document_hash, mark.hash
+    FROM here CROSS JOIN LATERAL (SELECT hash FROM document_marks WHERE person_id = here.id OFFSET 0) AS mark
 ), pairs AS (
     SELECT mine.id AS here, there.id AS there
-    FROM mine JOIN document_marks theirs ON theirs.hash = mine.hash JOIN people there ON there.id = theirs.person_id
+    FROM mine
+    CROSS JOIN LATERAL (SELECT person_id FROM document_marks WHERE hash = mine.hash OFFSET 0) AS theirs
+    CROSS JOIN LATERAL (SELECT id, document_hash FROM people WHERE id = theirs.person_id OFFSET 0) AS there
     WHERE there.document_hash <> mine.document_hash AND {only}
     UNION
     SELECT mine.id, there.id
-    FROM mine JOIN people there ON there.name_hash = mine.hash
-    WHERE there.document_type IN ('resident_id', 'medical_insurance_card')
-      AND there.document_hash <> mine.document_hash AND {only}
+    FROM mine
+    CROSS JOIN LATERAL (
+        SELECT id, document_hash FROM people
+        WHERE name_hash = mine.hash AND document_type IN ('resident_id', 'medical_insurance_card') OFFSET 0
+    ) AS there
+    WHERE mine.hash = mine.name_hash AND there.document_hash <> mine.document_hash AND {only}
     UNION
     SELECT here.id, there.id
-    FROM here JOIN document_marks theirs ON theirs.hash = here.name_hash JOIN people there ON there.id = theirs.person_id
+    FROM here
+    CROSS JOIN LATERAL (SELECT person_id FROM document_marks WHERE hash = here.name_hash OFFSET 0) AS theirs
+    CROSS JOIN LATERAL (SELECT id, document_hash FROM people WHERE id = theirs.person_id OFFSET 0) AS there
     WHERE here.document_type IN ('resident_id', 'medical_insurance_card')
       AND there.document_hash <> here.document_hash AND {only}
 )
