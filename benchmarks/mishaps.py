@@ -46,7 +46,9 @@ class Care:
 
     document_missing: float
     document_wrong: float
-    """Of numbers that pass for one: two digits of a resident number that compensate each other, any of another document."""
+    """A slip in a number that nothing checks: a passport's, a permit's."""
+    resident_wrong: float
+    """Slips in a resident number that its check character lets pass: two at least, so they are rare."""
     document_old: float
     """An old number, or an old form of the number, is shown."""
     insurance_card: float
@@ -57,8 +59,8 @@ class Care:
     phone_of_family: float
 
 
-COUNTER = Care(0.06, 0.008, 0.03, 0.02, 0.03, 0.04, 0.015, 0.10)
-CASE_LIST = Care(0.08, 0.004, 0.01, 0.0, 0.02, 0.10, 0.01, 0.08)
+COUNTER = Care(0.06, 0.03, 0.001, 0.03, 0.02, 0.03, 0.04, 0.015, 0.10)
+CASE_LIST = Care(0.08, 0.02, 0.0005, 0.01, 0.0, 0.02, 0.10, 0.01, 0.08)
 
 
 def write(city: City, place: int, care: Care, rng: Random) -> PersonIn:
@@ -82,9 +84,10 @@ def _document(resident: Resident, care: Care, rng: Random) -> tuple[DocumentType
     if chance < care.document_missing:
         return None
     chance -= care.document_missing
-    if chance < care.document_wrong:
+    wrong = care.resident_wrong if resident.kind is DocumentType.RESIDENT_ID else care.document_wrong
+    if chance < wrong:
         return resident.kind, mistyped(resident.kind, resident.numbers[0], rng)
-    chance -= care.document_wrong
+    chance -= wrong
     if chance < care.document_old:
         return resident.kind, rng.choice(resident.numbers)
     chance -= care.document_old

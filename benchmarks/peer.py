@@ -92,15 +92,26 @@ def run(python: str, folder: Path, cases: Sequence[Labelled], times: Sequence[da
     return Found(pairs, figures["training"], figures["wall"], figures["cpu"])
 
 
-def at_best(found: Found, truth: Collection[Pair]) -> tuple[float, float, float]:
-    """Return the threshold at which precision and recall together (F1) are best, and both there."""
-    best, right = (0.0, 0.0, 0.0, 0.0), 0
+@dataclass(frozen=True, slots=True)
+class At:
+    """How good the peer is at one threshold."""
+
+    threshold: float
+    precision: float
+    recall: float
+
+    @property
+    def f1(self) -> float:
+        """Precision and recall together."""
+        return 2 * self.precision * self.recall / (self.precision + self.recall) if self.recall else 0.0
+
+
+def at_thresholds(found: Found, truth: Collection[Pair]) -> list[At]:
+    """Return how good the peer is at each threshold that makes a difference."""
+    told, right = [At(1.0, 1.0, 0.0)], 0
     ordered = sorted(found.pairs, key=lambda pair: -pair[1])
     for taken, (pair, probability) in enumerate(ordered, start=1):
         right += pair in truth
-        if taken < len(ordered) and ordered[taken][1] == probability:
-            continue
-        precision, recall = right / taken, right / len(truth)
-        if precision + recall:
-            best = max(best, (2 * precision * recall / (precision + recall), probability, precision, recall))
-    return best[1:]
+        if taken == len(ordered) or ordered[taken][1] != probability:
+            told.append(At(probability, right / taken, right / max(1, len(truth))))
+    return told

@@ -4,6 +4,7 @@ People go through `prepare` and `ensure_people`, cases through `record_cases`; r
 fast a till registers is another benchmark's question.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -25,6 +26,7 @@ from app.people.service import ensure_people
 from benchmarks.labelled import Labelled, Purchase
 
 CHUNK = 10_000
+CHUNKS_AT_ONCE = 2
 CASES_PER_BATCH = 10_000
 
 _REGISTRATION = (
@@ -37,37 +39,52 @@ _ITEM = ("registration_id", "line", "drug_id", "resolved_by", "quantity")
 async def add_purchases(
     database: Database, keyring: Keyring, purchases: Iterable[Purchase], now: datetime, first: int = 0
 ) -> list[UUID]:
-    """Store purchases at the city's pharmacies in turn; return their ids, in order."""
-    source = await asyncpg.connect(database.url)
-    try:
+    """Store purchases at the city's pharmacies in turn; return their ids, in order.
+
+    While the server takes one chunk in, the next is written and sealed here.
+    """
+    stored: list[UUID] = []
+    rows = iter(purchases)
+    under_way: set[asyncio.Task[None]] = set()
+    async with asyncpg.create_pool(database.url, min_size=1, max_size=CHUNKS_AT_ONCE) as source:
         pharmacies = await source.fetch("SELECT id, division FROM pharmacies ORDER BY id")
         drug: UUID = await source.fetchval("SELECT id FROM listed_drugs ORDER BY id LIMIT 1")
-        stored: list[UUID] = []
-        rows = iter(purchases)
         while some := list(islice(rows, CHUNK)):
-            buyers = await _people(database, keyring, [one.buyer for one in some], now)
-            ill = [one.patient for one in some if one.patient is not None]
-            patients = iter(await _people(database, keyring, ill, now))
+            if len(under_way) == CHUNKS_AT_ONCE:
+                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.gather(*done)
             ids = sorted(new_id() for _ in some)
-            records: list[tuple[Any, ...]] = []
-            for number, (registration_id, buyer_id, one) in enumerate(
-                zip(ids, buyers, some, strict=True), start=first + len(stored)
-            ):
-                pharmacy = pharmacies[number * 7919 % len(pharmacies)]
-                patient_id = None if one.patient is None else next(patients)
-                records.append(
+            at = [pharmacies[number * 7919 % len(pharmacies)] for number in range(len(stored), len(stored) + len(some))]
+            references = [f"SYN-{first + len(stored) + place:09d}" for place in range(len(some))]
+
+            async def store(
+                some: Sequence[Purchase] = some,
+                ids: Sequence[UUID] = ids,
+                at: Sequence[Any] = at,
+                references: Sequence[str] = references,
+            ) -> None:
+                buyers = await _people(database, keyring, [one.buyer for one in some], now)
+                ill = [one.patient for one in some if one.patient is not None]
+                patients = iter(await _people(database, keyring, ill, now))
+                records = [
                     (
-                        *(registration_id, pharmacy["id"], f"SYN-{number:09d}", b"-", 1, pharmacy["division"]),
-                        *("register", buyer_id, patient_id, one.purchased_at, one.received_at, [], [], False),
+                        *(registration_id, pharmacy["id"], reference, b"-", 1, pharmacy["division"], "register"),
+                        *(buyer_id, None if one.patient is None else next(patients)),
+                        *(one.purchased_at, one.received_at, [], [], False),
                     )
-                )
-            await source.copy_records_to_table("registrations", records=records, columns=_REGISTRATION)
-            items = [(registration_id, 0, drug, "name", 1) for registration_id in ids]
-            await source.copy_records_to_table("registration_items", records=items, columns=_ITEM)
+                    for registration_id, pharmacy, reference, buyer_id, one in zip(
+                        ids, at, references, buyers, some, strict=True
+                    )
+                ]
+                await source.copy_records_to_table("registrations", records=records, columns=_REGISTRATION)
+                items = [(registration_id, 0, drug, "name", 1) for registration_id in ids]
+                await source.copy_records_to_table("registration_items", records=items, columns=_ITEM)
+
+            under_way.add(asyncio.create_task(store()))
             stored += ids
-        return stored
-    finally:
-        await source.close()
+            await asyncio.sleep(0)  # let it begin
+        await asyncio.gather(*under_way)
+    return stored
 
 
 async def _people(database: Database, keyring: Keyring, people: Sequence[PersonIn], now: datetime) -> list[UUID]:

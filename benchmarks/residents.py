@@ -157,7 +157,9 @@ _ROMANISED_FAMILY = [
     "Yang",
 ]
 
-AREAS = ("440399", "440199", "430199", "420199", "360199", "450199", "510199", "411599", "341299", "520199")
+_PROVINCES = (13, 14, 15, 21, 22, 23, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 51, 52, 53, 61, 62, 63, 64, 65)
+AREAS = tuple(f"{province}{city:02d}99" for province in _PROVINCES for city in range(1, 13))
+"""Where residents were first registered: as in a city that people have come to, numbers lie far apart."""
 _HOUSEHOLDS = (0.25, 0.30, 0.22, 0.14, 0.09)
 _TWINS = 0.012
 _NAMESAKES = 0.004
