@@ -30,8 +30,8 @@ from app.registrations.imports import RegistrationImporter
 from app.webhooks import jobs as deliveries
 from app.webhooks.sender import Sender
 
-CONNECTIONS = 16
-"""Connections that one worker needs at most: a transaction for each loop, the look-out, the heartbeat, the listener."""
+CONNECTIONS = 20
+"""Connections that one worker may have: a transaction for each loop, the look-out, the heartbeat, the listener, and some to spare."""
 
 
 CHAIN = declare("audit.due")

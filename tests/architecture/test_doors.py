@@ -12,7 +12,7 @@ from app.core.sealing import Keyring
 from app.serving import blueprint
 from app.webhooks.addresses import AddressPolicy
 from app.webhooks.sender import Sender
-from app.worker import handlers
+from app.worker import CONNECTIONS, handlers
 from tests.architecture.doors import PUBLIC, permission_of, routes
 from tests.architecture.tree import ROOT
 
@@ -110,3 +110,8 @@ class TestEveryKindOfJob:
         assert registry.unhandled() == []
         handled = {*registry.transactional_work, *registry.external_work}
         assert {entry.kind.name for entry in registry.schedule} <= handled
+
+    async def test_finds_a_connection_whatever_the_others_do(self) -> None:
+        registry = handlers(Keyring.generate(1), Sender(AddressPolicy(())))
+        loops = sum(work.concurrency for work in registry.transactional_work.values()) + len(registry.external_work)
+        assert loops + 3 <= CONNECTIONS  # the look-out, the heartbeat and the listener
