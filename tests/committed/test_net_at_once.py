@@ -63,7 +63,7 @@ class TestAPurchaseToldAtThatMoment:
                 return declared.purchases[0].status.value
 
         async with committed.transaction() as session:
-            await rematch(session, registration_ids=[registration_id], now=NOW)
+            await rematch(session, registration_ids=[registration_id], now=NOW, keyring=keyring)
             news = await judge_purchases(session, [case_id], now=NOW)
             assert (news.raised, news.ended) == ((), ())
             telling = asyncio.create_task(tell())
@@ -78,7 +78,7 @@ class TestAPurchaseToldAtThatMoment:
 
         async def follow() -> str:
             async with committed.transaction() as session:
-                await rematch(session, registration_ids=[registration_id], now=NOW)
+                await rematch(session, registration_ids=[registration_id], now=NOW, keyring=keyring)
                 news = await judge_purchases(session, [case_id], now=NOW)
                 return ",".join(str(one.facts["status"]) for one in news.ended)
 
