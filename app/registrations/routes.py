@@ -190,7 +190,7 @@ def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring, languag
                 drug=drug[1] if drug else None,
             )
         )
-    return RegistrationAnswer.model_construct(
+    return RegistrationAnswer(
         id=recorded.id,
         received_at=recorded.received_at,
         revision=recorded.revision,
