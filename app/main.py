@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from app import openapi
@@ -18,7 +17,7 @@ from app.cases.imports import CaseImporter
 from app.catalogue import routes as catalogue
 from app.core import batches, health
 from app.core.errors import AppError
-from app.core.http import Services, render
+from app.core.http import Services, operation_id, render
 from app.core.middleware import RequestEnvelope
 from app.core.repeats import Repeats
 from app.core.replays import Replays
@@ -99,7 +98,7 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
     app = FastAPI(
         title="Pharmacy Sentinel",
         version=VERSION,
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=operation_id,
         strict_content_type=True,
         # FastAPI's own telemetry records exception messages, and the database's quote rows.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
@@ -111,14 +110,15 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
     services.parts[Importers] = Importers(RegistrationImporter(services.keyring), CaseImporter(services.keyring))
     app.state.services = services
     for router in ROUTERS:
-        app.include_router(router)
+        if (
+            router is registrations.tills
+        ):  # among the application's own: what is included is matched twice for each request
+            app.router.routes.extend(router.routes)
+        else:
+            app.include_router(router)
     for kind in (AppError, RequestValidationError, HTTPException):  # all others: the envelope
         app.add_exception_handler(kind, render)
     app.add_middleware(Replays, who_asks=account_of, natural=NATURAL)
     app.add_middleware(RequestEnvelope, body_limits=BODY_LIMITS)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name

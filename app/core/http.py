@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException as StarletteError
 from starlette.routing import Match
@@ -82,6 +83,11 @@ Transaction = Annotated[AsyncSession, Depends(begin, scope="function")]
 Now = Annotated[datetime, Depends(read_clock)]
 Keys = Annotated[Keyring, Depends(keyring_of)]
 Built = Annotated[Services, Depends(services_of)]
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of a route's operation in the OpenAPI document: that of its function."""
+    return route.name
 
 
 def problem(error: errors.AppError, request_id: str | None) -> Response:

@@ -136,7 +136,7 @@ def sign(receipt: Receipt, keyring: Keyring, *, with_salt: bool = True) -> Recei
     """Return a receipt as it is told, with a signature of its own. Only the pharmacy is told the salt."""
     link = receipt.link
     public, signature = _signed(receipt, keyring)
-    return ReceiptOut.model_construct(
+    return ReceiptOut(
         format=chain.FORMAT,
         pharmacy_id=link.pharmacy_id,
         number=link.number,
@@ -157,7 +157,7 @@ def sign(receipt: Receipt, keyring: Keyring, *, with_salt: bool = True) -> Recei
 def sign_stretch(stretch: Stretch, keyring: Keyring) -> ReceiptHeadOut:
     """Return the head of a stretch as it is told: one signature for all its links."""
     public, signature = _signed(stretch.last, keyring)
-    return ReceiptHeadOut.model_construct(
+    return ReceiptHeadOut(
         pharmacy_id=stretch.last.link.pharmacy_id,
         first=stretch.first.link.number,
         previous=stretch.first.link.previous.hex(),

@@ -11,7 +11,7 @@ from app.auth.guards import TillRoute, requires, spend
 from app.auth.rules import PURCHASES, ROWS, Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
-from app.core.http import Transaction, services
+from app.core.http import Transaction, operation_id, services
 from app.core.languages import Language, preferred
 from app.core.pagination import Page, Paging, page_of
 from app.core.repeats import Repeats, name_of
@@ -44,7 +44,12 @@ from app.registrations.service import (
 )
 
 router = APIRouter(prefix="/v1/registrations", tags=["registrations"])
-tills = APIRouter(prefix="/v1/registrations", tags=["registrations"], route_class=TillRoute)
+tills = APIRouter(
+    prefix="/v1/registrations",
+    tags=["registrations"],
+    route_class=TillRoute,
+    generate_unique_id_function=operation_id,
+)
 
 SINGLE_PATH = "/v1/registrations"
 BATCH_PATH = "/v1/registrations/batch"
@@ -190,7 +195,7 @@ def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring, languag
                 drug=drug[1] if drug else None,
             )
         )
-    return RegistrationAnswer.model_construct(
+    return RegistrationAnswer(
         id=recorded.id,
         received_at=recorded.received_at,
         revision=recorded.revision,

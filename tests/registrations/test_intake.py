@@ -72,6 +72,20 @@ class TestPurchasesAtTheSameMoment:
         assert [len(one) for one in crowd.transactions] == [30]
         assert await stored(database) == 30
 
+    async def test_go_together_again_with_the_next(
+        self, intake: Intake, submit: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "GATHER_SECONDS", 20)  # nobody waits so long: the next begins when all are back
+
+        async def till(pause: int) -> None:
+            for _ in range(3):
+                await intake.record(submit())
+                for _ in range(pause):
+                    await asyncio.sleep(0)
+
+        await asyncio.wait_for(asyncio.gather(*(till(pause) for pause in range(6))), timeout=20)
+        assert [len(one) for one in crowd.transactions] == [6, 6, 6]
+
     async def test_are_at_most_two_hundred_in_one(
         self, intake: Intake, submit: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
     ) -> None:
