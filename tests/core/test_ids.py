@@ -43,7 +43,7 @@ class TestAnId:
         assert (read, hash(read), str(read), type(read)) == (made, hash(made), str(made), type(new_id()))
 
     def test_is_not_read_from_something_else(self) -> None:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="UUID"):
             read_id("SYN-1")
 
 
