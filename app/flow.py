@@ -36,6 +36,7 @@ from app.cases.models import Case
 from app.cases.queries import classified_since
 from app.cases.service import CHANGED as CASES_CHANGED
 from app.core.handlers import Job, Registry
+from app.core.ids import read_id
 from app.core.sealing import Keyring
 from app.matching.queries import cases_matched_at, cases_matched_with, cases_with_matches, find_stored
 from app.matching.rules import COUNTING, MatchRole
@@ -89,9 +90,10 @@ class Flow:
     async def follow_cases(self, session: AsyncSession, ids: Sequence[UUID], *, now: datetime) -> None:
         """Bring everything that follows from these cases into line, whether or not anything has changed in them."""
         changes = await rematch(session, case_ids=ids, now=now, keyring=self.keyring)
-        await evaluate_cases(session, await cases_with_matches(session, ids), now=now)
+        matched = await cases_with_matches(session, ids)
+        await evaluate_cases(session, matched, now=now)
         net = await judge_purchases(session, ids, now=now)
-        standing = await _reclassified(session, ids, changes)
+        standing = await _reclassified(session, matched, changes)
         alerts = [*await _news_of(session, [*changes, *standing]), *net.raised]
         await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
@@ -117,7 +119,7 @@ class Flow:
 
 
 def _ids(jobs: Iterable[Job], name: str) -> list[UUID]:
-    return list(dict.fromkeys(UUID(value) for job in jobs for value in job.payload[name]))
+    return list(dict.fromkeys(read_id(value) for job in jobs for value in job.payload[name]))
 
 
 def _among(column: InstrumentedAttribute[UUID], ids: Collection[UUID]) -> ColumnElement[bool]:
@@ -157,7 +159,7 @@ async def _clues(session: AsyncSession, ids: Collection[UUID]) -> list[NewAlert]
     ]
 
 
-async def _reclassified(session: AsyncSession, case_ids: Sequence[UUID], changes: Sequence[Change]) -> list[Change]:
+async def _reclassified(session: AsyncSession, case_ids: Collection[UUID], changes: Sequence[Change]) -> list[Change]:
     """Return the matches that go on counting, of cases that were classified otherwise before: whoever knows of them is told.
 
     Also where that was told before: the alert's key, which names the turn of the classification, makes it harmless.

@@ -15,6 +15,9 @@ from app.audit.rules import GENESIS, Doer, link_message
 from app.core.database import driver
 from app.core.sealing import Keyring
 
+# Made once: `json.dumps` with arguments makes an encoder for each value.
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
 _CHAIN_LOCK = 0x5E17_0001
 _CHAIN_BATCH = 5_000
 
@@ -92,7 +95,7 @@ async def record_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]]
     if entries:
         connection = await driver(session)
         columns = [[row[name] for row in entries] for name in _COLUMNS[:-1]]
-        details = [json.dumps(row["detail"], ensure_ascii=False) for row in entries]
+        details = [_as_json(row["detail"]) for row in entries]
         await connection.execute(_INSERT, *columns, details)
 
 

@@ -33,40 +33,31 @@ SELECT r.id AS registration_id, side.role, r.purchased_at, r.division,
 # Asked of the newest version of the row, once it is locked.
 _STANDS = "r.voided_at IS NULL AND side.person_id = CASE side.role WHEN 'buyer' THEN r.buyer_id ELSE r.patient_id END"
 
-# One look for each pass, over an index of keyed hashes; $3 and $4 are the pairs that a closer look has found. People on case lists
-# are looked for once for each mark, not for each presentation: a till that writes one name and phone for a thousand customers must
-# not make a million pairs. A name is asked for as a range of one: that is served by the index of phones and names, and keeps the planner
-# from the index of names alone, under which a city has thousands of namesakes.
+# One look for documents and one for names and birth dates, over an index of keyed hashes; $3 and $4 are the pairs that were found under
+# phones and by closer looks. People on case lists are looked for once for each mark, not for each presentation: a till that writes one
+# document for a thousand customers must not make a million pairs.
 _OF_REGISTRATIONS = f"""
 WITH side AS (
     SELECT id AS registration_id, 'buyer' AS role, buyer_id AS person_id FROM registrations WHERE id = ANY($2::uuid[])
     UNION ALL
     SELECT id, 'patient', patient_id FROM registrations WHERE id = ANY($2::uuid[]) AND patient_id IS NOT NULL
 ), shown AS MATERIALIZED (
-    SELECT id, document_hash, phone_hash, name_hash, name_birth_hash, document_type
-    FROM people WHERE id = ANY($1::uuid[])
+    SELECT id, document_hash, name_birth_hash, document_type FROM people WHERE id = ANY($1::uuid[])
 ), on_lists AS MATERIALIZED (
-    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash, there.name_birth_hash, there.document_type
+    SELECT there.id, there.document_hash, there.name_birth_hash, there.document_type
     FROM (SELECT DISTINCT document_hash FROM shown) AS mark
     JOIN people there ON there.document_hash = mark.document_hash
     WHERE EXISTS (SELECT FROM cases WHERE cases.person_id = there.id)
     UNION
-    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash, there.name_birth_hash, there.document_type
-    FROM (SELECT DISTINCT phone_hash, name_hash FROM shown) AS mark
-    JOIN people there
-      ON there.phone_hash = mark.phone_hash AND there.name_hash BETWEEN mark.name_hash AND mark.name_hash
-    WHERE EXISTS (SELECT FROM cases WHERE cases.person_id = there.id)
-    UNION
-    SELECT there.id, there.document_hash, there.phone_hash, there.name_hash, there.name_birth_hash, there.document_type
+    SELECT there.id, there.document_hash, there.name_birth_hash, there.document_type
     FROM (SELECT DISTINCT name_birth_hash FROM shown) AS mark
     JOIN people there ON there.name_birth_hash = mark.name_birth_hash
     WHERE EXISTS (SELECT FROM cases WHERE cases.person_id = there.id)
 ), same AS (
-    SELECT shown.id AS here, there.id AS there
-    FROM shown JOIN on_lists there ON there.document_hash = shown.document_hash
+    SELECT id AS here, id AS there FROM shown
     UNION
     SELECT shown.id, there.id
-    FROM shown JOIN on_lists there ON there.phone_hash = shown.phone_hash AND there.name_hash = shown.name_hash
+    FROM shown JOIN on_lists there ON there.document_hash = shown.document_hash
     UNION
     SELECT shown.id, there.id
     FROM shown JOIN on_lists there ON there.name_birth_hash = shown.name_birth_hash
@@ -87,19 +78,20 @@ ORDER BY c.authority, c.case_number, r.id FOR SHARE OF r, c
 
 _OF_CASES = f"""
 WITH here AS MATERIALIZED (
-    SELECT id, document_hash, phone_hash, name_hash, name_birth_hash, document_type
-    FROM people WHERE id = ANY($1::uuid[])
+    SELECT id, document_hash, name_birth_hash, document_type FROM people WHERE id = ANY($1::uuid[])
 ), same AS (
-    SELECT here.id AS here, there.id AS there
+    SELECT id AS here, id AS there FROM here
+    UNION
+    SELECT here.id, there.id
     FROM here JOIN people there ON there.document_hash = here.document_hash
     UNION
     SELECT here.id, there.id
-    FROM here JOIN people there
-      ON there.phone_hash = here.phone_hash AND there.name_hash BETWEEN here.name_hash AND here.name_hash
+    FROM here JOIN people there ON there.name_birth_hash = here.name_birth_hash
+    WHERE here.document_type = 'resident_id' AND there.document_type IS DISTINCT FROM 'resident_id'
     UNION
     SELECT here.id, there.id
     FROM here JOIN people there ON there.name_birth_hash = here.name_birth_hash
-    WHERE there.document_type IS DISTINCT FROM 'resident_id' OR here.document_type IS DISTINCT FROM 'resident_id'
+    WHERE here.document_type IS DISTINCT FROM 'resident_id'
     UNION
     SELECT * FROM unnest($3::uuid[], $4::uuid[])
 ), side AS (
@@ -149,7 +141,7 @@ SET LOCAL work_mem = '32MB'
 """
 
 
-_LOOKS_ALONE = "SET LOCAL enable_hashjoin = {0}; SET LOCAL enable_mergejoin = {0}"
+_LOOKS_ALONE = "SET LOCAL enable_hashjoin = {0}; SET LOCAL enable_mergejoin = {0}; SET LOCAL enable_memoize = {0}"
 
 
 async def _planned_anew(session: AsyncSession) -> Any:
@@ -191,7 +183,7 @@ async def candidates_of_cases(session: AsyncSession, ids: Collection[UUID], keyr
     near = await neighbours_of_listed(session, people, keyring)
     pairs = [listed for _, listed in near], [presented for presented, _ in near]
     # Each step of this statement follows an index from few rows to few; the planner expects many, and would read every
-    # registration there is, twice.
+    # registration there is, twice. Nor is one looked for twice, so that remembering what was found is work for nothing.
     await connection.execute(_LOOKS_ALONE.format("off"))
     rows = await connection.fetch(_OF_CASES, people, list(ids), *pairs)
     await connection.execute(_LOOKS_ALONE.format("on"))

@@ -20,22 +20,27 @@ from app.matching.passes import Finding, look_closer
 from app.people.queries import open_people
 from app.people.rules import Identity
 
-Neighbours = Mapping[tuple[UUID, UUID], Finding]
-"""By the presented person and the listed one."""
+Neighbours = Mapping[tuple[UUID, UUID], Finding | None]
+"""By the presented person and the listed one; None where they share phone and name, of which their hashes tell."""
 
 # Asked of each one, by the index: as a join, the planner might read all cases.
 _ON_A_LIST = "(SELECT true FROM cases WHERE cases.person_id = there.id LIMIT 1)"
 
 # Who showed a number that nothing checks shares a mark with each neighbour of the same name. A resident number that was shown in
-# 15 digits has one mark, the name: all numbers of that name that were shown in 18 are looked at. `OFFSET 0` keeps each look a look into
-# an index: few people have marks, which the planner does not know, and it would read all people instead.
+# 15 digits has one mark, the name: all numbers of that name that were shown in 18 are looked at. Marks are few, and for a whole list they are
+# read from end to end. `OFFSET 0` keeps each look at people a look into an index: few have marks, which the planner does not know, and it
+# would read all people instead.
 _NEAR = """
 WITH here AS MATERIALIZED (
     SELECT id, name_hash, document_hash, document_type FROM people
     WHERE id = ANY($1::uuid[]) AND name_hash IS NOT NULL AND document_hash IS NOT NULL
 ), mine AS MATERIALIZED (
     SELECT here.id, here.name_hash, here.document_hash, mark.hash
-    FROM here CROSS JOIN LATERAL (SELECT hash FROM document_marks WHERE person_id = here.id OFFSET 0) AS mark
+    FROM here JOIN document_marks mark ON mark.person_id = here.id
+), old_forms AS MATERIALIZED (
+    SELECT here.id, here.document_hash, mark.person_id
+    FROM here JOIN document_marks mark ON mark.hash = here.name_hash
+    WHERE here.document_type IN ('resident_id', 'medical_insurance_card')
 ), pairs AS (
     SELECT mine.id AS here, there.id AS there
     FROM mine
@@ -51,35 +56,35 @@ WITH here AS MATERIALIZED (
     ) AS there
     WHERE mine.hash = mine.name_hash AND there.document_hash <> mine.document_hash AND {only}
     UNION
-    SELECT here.id, there.id
-    FROM here
-    CROSS JOIN LATERAL (SELECT person_id FROM document_marks WHERE hash = here.name_hash OFFSET 0) AS theirs
-    CROSS JOIN LATERAL (SELECT id, document_hash FROM people WHERE id = theirs.person_id OFFSET 0) AS there
-    WHERE here.document_type IN ('resident_id', 'medical_insurance_card')
-      AND there.document_hash <> here.document_hash AND {only}
+    SELECT old_forms.id, there.id
+    FROM old_forms
+    CROSS JOIN LATERAL (SELECT id, document_hash FROM people WHERE id = old_forms.person_id OFFSET 0) AS there
+    WHERE there.document_hash <> old_forms.document_hash AND {only}
 )
 SELECT here, there FROM pairs
 """
 
-# Phones under which somebody here and somebody there go by different names. Two who both showed a resident number are one person
-# or two, and need no look.
+# Everybody under the phones is looked up once. Of one name they are one person, if documents do not part them. Of different names
+# they are compared, unless both showed a resident number: these are one person or two, and need no look.
 _PHONES = """
 WITH here AS MATERIALIZED (
     SELECT id, phone_hash, encode(name_hash, 'hex') AS name, document_type IS DISTINCT FROM 'resident_id' AS open
     FROM people WHERE id = ANY($1::uuid[]) AND phone_hash IS NOT NULL AND name_hash IS NOT NULL
 ), phones AS MATERIALIZED (
     SELECT phone_hash, min(name) AS first, max(name) AS last, bool_or(open) AS open FROM here GROUP BY phone_hash
-), there AS MATERIALIZED (
-    SELECT there.id, there.phone_hash
+), under AS MATERIALIZED (
+    SELECT there.id, there.phone_hash, encode(there.name_hash, 'hex') AS name,
+           (first <> last OR encode(there.name_hash, 'hex') <> first)
+           AND (open OR there.document_type IS DISTINCT FROM 'resident_id') AS compared
     FROM phones JOIN people there ON there.phone_hash = phones.phone_hash
-    WHERE there.name_hash IS NOT NULL
-      AND (first <> last OR encode(there.name_hash, 'hex') <> first)
-      AND (open OR there.document_type IS DISTINCT FROM 'resident_id')
-      AND {only}
+    WHERE there.name_hash IS NOT NULL AND {only}
 )
-SELECT true AS ours, id, phone_hash FROM here WHERE phone_hash IN (SELECT phone_hash FROM there)
+SELECT true AS ours, id, phone_hash, NULL::uuid AS namesake
+FROM here WHERE phone_hash IN (SELECT phone_hash FROM under WHERE compared)
 UNION ALL
-SELECT false, id, phone_hash FROM there
+SELECT false, id, phone_hash, NULL FROM under WHERE compared
+UNION ALL
+SELECT true, here.id, NULL, under.id FROM here JOIN under USING (phone_hash, name) WHERE under.id <> here.id
 """
 
 
@@ -105,18 +110,23 @@ async def neighbours_of_listed(session: AsyncSession, people: Collection[UUID], 
 
 async def _look(
     session: AsyncSession, people: Collection[UUID], only: str, keyring: Keyring
-) -> list[tuple[UUID, UUID, Finding]]:
+) -> list[tuple[UUID, UUID, Finding | None]]:
     connection = await driver(session)
     ids = list(people)
     near = [(row["here"], row["there"]) for row in await connection.fetch(_NEAR.format(only=only), ids)]
-    under_phones = await connection.fetch(_PHONES.format(only=only), ids)
+    rows = await connection.fetch(_PHONES.format(only=only), ids)
+    namesakes: list[tuple[UUID, UUID, Finding | None]] = [
+        (row["id"], row["namesake"], None) for row in rows if row["namesake"] is not None
+    ]
+    under_phones = [row for row in rows if row["namesake"] is None]
     involved = {one for pair in near for one in pair} | {row["id"] for row in under_phones}
     if not involved:
-        return []
+        return namesakes
     identities = await open_people(session, involved, keyring)
     pairs = dict.fromkeys((*near, *_alike(under_phones, identities)))
     found = ((ours, theirs, look_closer(identities[ours], identities[theirs])) for ours, theirs in pairs)
-    return [(ours, theirs, finding) for ours, theirs, finding in found if finding is not None]
+    # Last, so that what a closer look has found of two stands.
+    return [*namesakes, *(one for one in found if one[2] is not None)]
 
 
 def _alike(rows: Iterable[Any], identities: Mapping[UUID, Identity]) -> Iterator[tuple[UUID, UUID]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -167,6 +168,16 @@ class Changes:
 
 def _columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]]:
     return [
-        [json.dumps(row[name], ensure_ascii=False) if name == "criteria" else row[name] for row in rows]
+        [_as_json(row[name]) if name == "criteria" else row[name] for row in rows]  # the one column that is JSON
         for name in names
     ]
+
+
+def _as_json(criteria: Sequence[Mapping[str, Any]]) -> str:
+    """Most of the twelve answers of a decision are word for word those of thousands of others."""
+    return f"[{','.join([_answer_as_json(*answer.items()) for answer in criteria])}]"
+
+
+@lru_cache(maxsize=2_000)
+def _answer_as_json(*members: tuple[str, Any]) -> str:
+    return json.dumps(dict(members), ensure_ascii=False)

@@ -154,11 +154,11 @@ async def _dispatch(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -
     return delivery_ids
 
 
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_as_text)
-
-
 def _as_text(value: object) -> str:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} in an event")
+
+
+# Made once: `json.dumps` with arguments makes an encoder for each value.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_as_text).encode

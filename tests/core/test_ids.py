@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core import ids
-from app.core.ids import new_id, new_token
+from app.core.ids import new_id, new_token, read_id
 
 
 def made_at(milliseconds: int) -> UUID:
@@ -36,6 +36,15 @@ class TestAnId:
             ever_set |= one
             ever_clear |= ~one & (2**128 - 1)
         assert (ever_set & ever_clear).bit_count() == 74
+
+    @given(st.uuids())
+    def test_reads_as_it_was_written(self, made: UUID) -> None:
+        read = read_id(str(made))
+        assert (read, hash(read), str(read), type(read)) == (made, hash(made), str(made), type(new_id()))
+
+    def test_is_not_read_from_something_else(self) -> None:
+        with pytest.raises(ValueError, match="UUID"):
+            read_id("SYN-1")
 
 
 class TestAToken:
