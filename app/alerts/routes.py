@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query
 
 from app.alerts import queries, service
 from app.alerts.models import Alert
@@ -12,7 +12,7 @@ from app.alerts.service import AlertTransitionNotAllowed
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Page, Paging, instant, page_of
+from app.core.pagination import Page, Paging, instant
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 
@@ -26,19 +26,16 @@ async def list_alerts(
     actor: Answerer,
     filters: Annotated[AlertFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[AlertOut]:
     """List alerts of your division, the last raised first."""
-    after = paging.after_key(instant, UUID)
     rows = await queries.list_alerts(
         session,
         scope=actor.division,
         filters=filters,
-        limit=paging.limit + 1,
-        before=None if after is None else (instant(str(after[0])), UUID(str(after[1]))),
+        limit=paging.wanted,
+        before=paging.after_key(instant, UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.raised_at.isoformat(), row.id), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.raised_at, row.id))
     return Page(items=await queries.show_alerts(session, shown), next_cursor=cursor)
 
 

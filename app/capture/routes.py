@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
@@ -20,7 +20,7 @@ from app.capture.schemas import (
 )
 from app.cases.queries import get_case
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.sales.queries import find_gaps
 from app.sales.schemas import GapFilter, GapsOut
 
@@ -70,20 +70,17 @@ async def list_declared_purchases(
     actor: Viewer,
     filters: Annotated[DeclaredFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[DeclaredPurchaseOut]:
     """List what a case told of its purchases, in the order in which it came, with what is known of each now."""
     await get_case(session, case_id, scope=actor.division)
-    after = paging.after_key(UUID)
     rows = await queries.list_declared(
         session,
         case_id,
         filters=filters,
-        limit=paging.limit + 1,
-        after=None if after is None else UUID(str(after[0])),
+        limit=paging.wanted,
+        after=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
     return Page(items=await queries.show_declared(session, shown, scope=actor.division), next_cursor=cursor)
 
 
@@ -133,17 +130,14 @@ async def list_silences(
     actor: Watcher,
     filters: Annotated[SilenceFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[SilenceOut]:
     """List times in which a pharmacy that usually reports did not, the last found first. A statement of no sales is a report."""
-    after = paging.after_key(UUID)
     rows = await silences.list_silences(
         session,
         scope=actor.division,
         filters=filters,
-        limit=paging.limit + 1,
-        before=None if after is None else UUID(str(after[0])),
+        limit=paging.wanted,
+        before=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
     return Page(items=[SilenceOut.model_validate(row) for row in shown], next_cursor=cursor)

@@ -15,7 +15,7 @@ from app.core import batches
 from app.core.batches import Unreadable
 from app.core.errors import AppError
 from app.core.http import Built, Keys, Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.core.schemas import RowResult
 
 router = APIRouter(prefix="/v1/cases", tags=["cases"])
@@ -85,19 +85,16 @@ async def list_cases(
     actor: Viewer,
     filters: Annotated[CaseFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[CaseOut]:
     """List cases of your division without identities, the last received first."""
-    after = paging.after_key(UUID)
     rows = await queries.list_cases(
         session,
         scope=actor.division,
         filters=filters,
-        limit=paging.limit + 1,
-        before=None if after is None else UUID(str(after[0])),
+        limit=paging.wanted,
+        before=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
     return Page(items=await queries.show_cases(session, shown), next_cursor=cursor)
 
 

@@ -1,7 +1,7 @@
 """The doors of the catalogue: what must be registered here and now, is this one of them, and what nobody knew."""
 
 import time
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -36,7 +36,7 @@ from app.core.batches import RowReader
 from app.core.clock import china_day
 from app.core.errors import InvalidRequest, NotFound
 from app.core.http import Built, Now, Services, Transaction, is_held, services
-from app.core.pagination import Page, Paging, page_of, row_number
+from app.core.pagination import Page, Paging, row_number
 from app.core.validation import field_errors
 
 router = APIRouter(prefix="/v1/catalogue", tags=["catalogue"])
@@ -131,24 +131,21 @@ async def list_unresolved(
     actor: Keeper,
     filters: Annotated[UnresolvedFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[UnresolvedOut]:
     """List the codes and names that tills sent and no list in force knows, the most frequent first.
 
     Names that a single clerk typed once are not shown, nor any that could be a person's number. Sightings take half a minute
     to appear.
     """
-    after = paging.after_key(row_number, str, str)
     rows = await queries.list_unresolved(
         session,
         scope=actor.division,
         filters=filters,
         today=china_day(now),
-        limit=paging.limit + 1,
-        after=cast("tuple[int, str, str] | None", after),
+        limit=paging.wanted,
+        after=paging.after_key(row_number, str, str),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.times, row.kind, row.value), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.times, row.kind, row.value))
     directory = await CATALOGUE.get(session)
     return Page(items=[_unresolved(row, directory) for row in shown], next_cursor=cursor)
 

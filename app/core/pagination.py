@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, overload
 
 from fastapi import Depends, Query, Request, Response
 
@@ -15,6 +15,10 @@ from app.core.schemas import Out
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 
 MAX_LIMIT = 500
 
@@ -28,23 +32,68 @@ class Page(Out, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PageParams:
-    """How many rows, and behind which row. `after` holds the sort key of the last row of the page before."""
+    """Which page of a list is asked for, and how the answer says where the next one begins.
+
+    A list is in the order of a sort key. `place` holds the key of the last row of the page before, each part as text.
+    """
 
     limit: int
-    after: tuple[str, ...] | None
+    place: tuple[str, ...] | None
+    request: Request
+    response: Response
 
-    def after_key(self, *readers: Callable[[str], object]) -> tuple[object, ...] | None:
-        """Return the sort key, each part read by its reader; None on the first page.
+    @property
+    def wanted(self) -> int:
+        """How many rows to look up: one more than the page shows, which says whether there is a next page."""
+        return self.limit + 1
+
+    def after(self, read: Callable[[str], T]) -> T | None:
+        """Return the sort key of the last row of the page before, where it has one part; None on the first page.
 
         Raises:
             InvalidRequest: the cursor was not made by this list.
         """
-        if self.after is None:
+        key = self._read(read)
+        return None if key is None else key[0]
+
+    @overload
+    def after_key(self, a: Callable[[str], A], b: Callable[[str], B], /) -> tuple[A, B] | None: ...
+    @overload
+    def after_key(
+        self, a: Callable[[str], A], b: Callable[[str], B], c: Callable[[str], C], /
+    ) -> tuple[A, B, C] | None: ...
+    @overload
+    def after_key(
+        self, a: Callable[[str], A], b: Callable[[str], B], c: Callable[[str], C], d: Callable[[str], D], /
+    ) -> tuple[A, B, C, D] | None: ...
+    def after_key(self, *readers: Callable[[str], Any]) -> tuple[Any, ...] | None:
+        """Return the same, where the sort key has several parts, each read by its reader.
+
+        Raises:
+            InvalidRequest: the cursor was not made by this list.
+        """
+        return self._read(*readers)
+
+    def cut(self, rows: Sequence[Item], key: Callable[[Item], tuple[object, ...]]) -> tuple[list[Item], str | None]:
+        """Return what the page shows of the rows that were looked up, and the cursor of the next page.
+
+        Sets the `Link` header (RFC 8288) where there is a next page.
+        """
+        if len(rows) <= self.limit:
+            return list(rows), None
+        shown = list(rows[: self.limit])
+        cursor = encode_cursor(*key(shown[-1]))
+        next_url = self.request.url.include_query_params(cursor=cursor).replace(scheme="", netloc="")
+        self.response.headers["Link"] = f'<{next_url}>; rel="next"'
+        return shown, cursor
+
+    def _read(self, *readers: Callable[[str], Any]) -> tuple[Any, ...] | None:
+        if self.place is None:
             return None
-        if len(self.after) != len(readers):
+        if len(self.place) != len(readers):
             raise _bad_cursor()
         try:
-            return tuple(read(part) for read, part in zip(readers, self.after, strict=True))
+            return tuple(read(part) for read, part in zip(readers, self.place, strict=True))
         except (ValueError, OverflowError) as error:
             raise _bad_cursor() from error
 
@@ -101,32 +150,13 @@ def _bad_cursor() -> InvalidRequest:
 
 
 async def page_params(
+    request: Request,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows on a page")] = 100,
     cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before")] = None,
 ) -> PageParams:
     """Read `?limit=&cursor=`."""
-    return PageParams(limit, decode_cursor(cursor) if cursor is not None else None)
+    return PageParams(limit, decode_cursor(cursor) if cursor is not None else None, request, response)
 
 
 Paging = Annotated[PageParams, Depends(page_params)]
-
-
-def page_of(
-    rows: Sequence[Item],
-    params: PageParams,
-    key: Callable[[Item], tuple[object, ...]],
-    request: Request,
-    response: Response,
-) -> tuple[Sequence[Item], str | None]:
-    """Cut one row more than `params.limit` down to a page; return the rows and the cursor of the next page.
-
-    Queries fetch `limit + 1` rows: the extra one says whether there is a next page. The `Link` header (RFC 8288) is set
-    on the response.
-    """
-    if len(rows) <= params.limit:
-        return rows, None
-    rows = rows[: params.limit]
-    cursor = encode_cursor(*key(rows[-1]))
-    next_url = request.url.include_query_params(cursor=cursor).replace(scheme="", netloc="")
-    response.headers["Link"] = f'<{next_url}>; rel="next"'
-    return rows, cursor

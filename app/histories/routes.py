@@ -1,17 +1,15 @@
 """The epidemiologist's door to one person's past."""
 
-from datetime import datetime
-from typing import Annotated, cast
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Paging, instant, page_of
+from app.core.pagination import Paging, instant
 from app.histories import service
-from app.histories.exposures import Place
 from app.histories.schemas import BuyerSearchIn, BuyersOut, ContactsPage, HistoryPage, PurposeIn, RevealOut
 from app.histories.service import MOST_MINUTES, Contacts
 
@@ -20,6 +18,7 @@ case_router = APIRouter(prefix="/v1/cases", tags=["cases"])
 
 Searcher = Annotated[Actor, Depends(requires(Permission.SEARCH_BUYERS))]
 Minutes = Annotated[int, Query(ge=1, le=MOST_MINUTES, description="How far apart two purchases may be, at most a day")]
+_PLACE = (instant, UUID, instant, UUID)
 Revealer = Annotated[Actor, Depends(requires(Permission.REVEAL_BUYERS))]
 
 
@@ -43,20 +42,16 @@ async def read_buyer_history(
     actor: Searcher,
     now: Now,
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> HistoryPage:
     """Show a person's purchases in time order, as buyer and as patient, with pharmacies and matches, without identities.
 
     Any `buyer_id`, `patient_id` or `person_id` of the person leads here. Only what was registered in your division. The look is
     written to the audit trail.
     """
-    after = cast("tuple[datetime, UUID] | None", paging.after_key(instant, UUID))
-    history = await service.read_history(session, buyer_id, actor=actor, now=now, limit=paging.limit + 1, after=after)
-    items, cursor = page_of(
-        history.purchases, paging, lambda row: (row.purchased_at, row.registration_id), request, response
-    )
-    return HistoryPage(id=history.buyer_id, items=list(items), next_cursor=cursor)
+    after = paging.after_key(instant, UUID)
+    history = await service.read_history(session, buyer_id, actor=actor, now=now, limit=paging.wanted, after=after)
+    items, cursor = paging.cut(history.purchases, lambda row: (row.purchased_at, row.registration_id))
+    return HistoryPage(id=history.buyer_id, items=items, next_cursor=cursor)
 
 
 @router.get("/{buyer_id}/co-exposures")
@@ -66,8 +61,6 @@ async def find_co_exposures(
     actor: Searcher,
     now: Now,
     paging: Paging,
-    request: Request,
-    response: Response,
     minutes: Minutes = 30,
 ) -> ContactsPage:
     """Show who else was registered at the same pharmacies within so many minutes before and after, without identities.
@@ -76,9 +69,9 @@ async def find_co_exposures(
     times of purchase; voided registrations are left out. The look is written to the audit trail.
     """
     contacts = await service.find_co_exposures(
-        session, buyer_id, minutes, actor=actor, now=now, limit=paging.limit + 1, after=_place(paging)
+        session, buyer_id, minutes, actor=actor, now=now, limit=paging.wanted, after=paging.after_key(*_PLACE)
     )
-    return _page(contacts, minutes, paging, request, response)
+    return _page(contacts, minutes, paging)
 
 
 @case_router.get("/{case_id}/contacts")
@@ -88,8 +81,6 @@ async def trace_contacts(
     actor: Searcher,
     now: Now,
     paging: Paging,
-    request: Request,
-    response: Response,
     minutes: Minutes = 30,
 ) -> ContactsPage:
     """Show who else was registered near the purchases matched with a case: at the same pharmacy, within so many minutes.
@@ -98,29 +89,17 @@ async def trace_contacts(
     shown, by the tills' times of purchase, and no voided registration. The look is written to the audit trail.
     """
     contacts = await service.trace_contacts(
-        session, case_id, minutes, actor=actor, now=now, limit=paging.limit + 1, after=_place(paging)
+        session, case_id, minutes, actor=actor, now=now, limit=paging.wanted, after=paging.after_key(*_PLACE)
     )
-    return _page(contacts, minutes, paging, request, response)
+    return _page(contacts, minutes, paging)
 
 
-def _place(paging: Paging) -> Place | None:
-    return cast("Place | None", paging.after_key(instant, UUID, instant, UUID))
-
-
-def _page(contacts: Contacts, minutes: int, paging: Paging, request: Request, response: Response) -> ContactsPage:
-    items, cursor = page_of(
+def _page(contacts: Contacts, minutes: int, paging: Paging) -> ContactsPage:
+    items, cursor = paging.cut(
         contacts.found,
-        paging,
-        lambda row: (
-            row.exposure.purchased_at,
-            row.exposure.registration_id,
-            row.purchased_at,
-            row.registration_id,
-        ),
-        request,
-        response,
+        lambda row: (row.exposure.purchased_at, row.exposure.registration_id, row.purchased_at, row.registration_id),
     )
-    return ContactsPage(id=contacts.id, minutes=minutes, items=list(items), next_cursor=cursor)
+    return ContactsPage(id=contacts.id, minutes=minutes, items=items, next_cursor=cursor)
 
 
 @router.post("/{buyer_id}/reveal")

@@ -3,12 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.matching import queries, reviews
 from app.matching.schemas import MatchFilter, MatchOut, ReviewIn
 
@@ -25,20 +25,17 @@ async def list_matches(
     actor: Viewer,
     filters: Annotated[MatchFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[MatchOut]:
     """List matches at pharmacies of your division, each with its evidence; the review queue is `status=possible`."""
-    after = paging.after_key(UUID)
     rows = await queries.list_matches(
         session,
         scope=actor.division,
         filters=filters,
-        limit=paging.limit + 1,
-        after=None if after is None else UUID(str(after[0])),
+        limit=paging.wanted,
+        after=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
-    return Page(items=list(shown), next_cursor=cursor)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
+    return Page(items=shown, next_cursor=cursor)
 
 
 @router.get("/{match_id}")

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Annotated, cast
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
@@ -13,7 +13,7 @@ from app.auth.service import KeyNotActive
 from app.core.clock import china_day
 from app.core.errors import NotFound
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.pharmacies import queries, rosters, service
 from app.pharmacies.models import Pharmacy, PharmacyStanding
 from app.pharmacies.rules import Statement, standing_on, uscc_warnings
@@ -51,20 +51,17 @@ async def list_pharmacies(
     actor: Reader,
     filters: Annotated[PharmacyFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[PharmacyOut]:
     """List the pharmacies of your division, in the order in which they were enrolled."""
-    key = cast("tuple[UUID] | None", paging.after_key(UUID))
     rows = await queries.list_pharmacies(
         session,
         scope=actor.division,
         filters=filters,
         today=china_day(now),
-        limit=paging.limit + 1,
-        after=None if key is None else key[0],
+        limit=paging.wanted,
+        after=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
     said = await queries.standings_of(session, [row.id for row in shown])
     return Page(items=[_out(row, said[row.id], china_day(now)) for row in shown], next_cursor=cursor)
 

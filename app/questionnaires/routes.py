@@ -4,13 +4,13 @@ import hashlib
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.clock import china_day
 from app.core.http import Now, Transaction, is_held
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.questionnaires import queries, service
 from app.questionnaires.schemas import (
     AskedFilter,
@@ -56,19 +56,16 @@ async def list_questionnaires(
     actor: Reader,
     filters: Annotated[QuestionnaireFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[QuestionnaireOut]:
     """List all versions, the one declared last first: of your division, of those below it and of those above it."""
-    after = paging.after_key(UUID)
     rows = await queries.list_questionnaires(
         session,
         scope=actor.division,
         filters=filters,
-        limit=paging.limit + 1,
-        before=None if after is None else UUID(str(after[0])),
+        limit=paging.wanted,
+        before=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
     return Page(items=[QuestionnaireOut.model_validate(row) for row in shown], next_cursor=cursor)
 
 

@@ -1,15 +1,15 @@
 """Regimes: everybody reads them, officials declare them."""
 
 from datetime import date
-from typing import Annotated, cast
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.regimes import service
 from app.regimes.queries import list_regimes as find_regimes
 from app.regimes.schemas import RegimeFilter, RegimeIn, RegimeOut
@@ -23,13 +23,11 @@ async def list_regimes(
     actor: Annotated[Actor, Depends(requires(Permission.READ_REGIMES))],
     filters: Annotated[RegimeFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[RegimeOut]:
     """List declared states, the latest to begin first: of your division, of those below it and of those above it."""
-    before = cast("tuple[date, UUID] | None", paging.after_key(date.fromisoformat, UUID))
-    rows = await find_regimes(session, scope=actor.division, filters=filters, limit=paging.limit + 1, before=before)
-    shown, cursor = page_of(rows, paging, lambda row: (row.valid_from, row.id), request, response)
+    before = paging.after_key(date.fromisoformat, UUID)
+    rows = await find_regimes(session, scope=actor.division, filters=filters, limit=paging.wanted, before=before)
+    shown, cursor = paging.cut(rows, lambda row: (row.valid_from, row.id))
     return Page(items=[RegimeOut.model_validate(row) for row in shown], next_cursor=cursor)
 
 

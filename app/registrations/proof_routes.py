@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.guards import requires
@@ -13,7 +13,7 @@ from app.auth.rules import Actor, Permission, Role
 from app.core.errors import FieldError, InvalidRequest, NotFound
 from app.core.http import Keys, Now, Transaction
 from app.core.languages import preferred
-from app.core.pagination import Page, Paging, page_of, row_number
+from app.core.pagination import Page, Paging, row_number
 from app.pharmacies.queries import PHARMACIES
 from app.registrations import queries
 from app.registrations.chain import PURPOSE, Receipt, key_id_of
@@ -100,15 +100,12 @@ async def list_pharmacy_receipts(
     keyring: Keys,
     filters: Annotated[ReceiptFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[ReceiptOut]:
     """List a pharmacy's receipts in the order of its chain, each signed; `sentinel receipts verify` reads them line by line."""
     pharmacy_id = await _pharmacy(session, filters.pharmacy, actor)
-    after = paging.after_key(row_number)
-    number = 0 if after is None else int(str(after[0]))
-    rows = await list_receipts(session, pharmacy_id, after=number, limit=paging.limit + 1, keyring=keyring)
-    shown, cursor = page_of(rows, paging, lambda row: (row.link.number,), request, response)
+    after = paging.after(row_number) or 0
+    rows = await list_receipts(session, pharmacy_id, after=after, limit=paging.wanted, keyring=keyring)
+    shown, cursor = paging.cut(rows, lambda row: (row.link.number,))
     return Page(items=_told(shown, actor, keyring), next_cursor=cursor)
 
 

@@ -13,7 +13,7 @@ from app.core import batches
 from app.core.batches import Unreadable
 from app.core.http import Transaction, operation_id, services
 from app.core.languages import Language, preferred
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.core.repeats import Repeats, name_of
 from app.core.schemas import RowResult
 from app.core.sealing import Keyring
@@ -156,20 +156,17 @@ async def list_registrations(
     actor: Viewer,
     filters: Annotated[RegistrationFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[RegistrationOut]:
     """List registrations without identities, the last received first. A pharmacy sees its own."""
-    after = paging.after_key(UUID)
     rows = await queries.list_registrations(
         session,
         visible=Visible.to(actor),
         filters=filters,
-        limit=paging.limit + 1,
-        before=None if after is None else UUID(str(after[0])),
+        limit=paging.wanted,
+        before=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
-    return Page(items=list(shown), next_cursor=cursor)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
+    return Page(items=shown, next_cursor=cursor)
 
 
 @router.get("/{registration_id}")

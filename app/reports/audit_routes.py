@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query
 
 from app.audit.queries import list_entries, verify_chain
 from app.audit.schemas import AuditEntryOut, AuditFilter, AuditPage, IntegrityOut
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Transaction
-from app.core.pagination import Paging, page_of, row_number
+from app.core.pagination import Paging, row_number
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
@@ -21,19 +21,16 @@ async def list_audit_entries(
     actor: Annotated[Actor, Depends(requires(Permission.READ_AUDIT))],
     filters: Annotated[AuditFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> AuditPage:
     """List who did what, newest first, and say whether the trail is whole."""
-    after = paging.after_key(row_number)
     rows = await list_entries(
         session,
         scope=actor.division,
         filters=filters,
-        limit=paging.limit + 1,
-        before=None if after is None else int(str(after[0])),
+        limit=paging.wanted,
+        before=paging.after(row_number),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
     integrity = await verify_chain(session, keyring=keyring)
     return AuditPage(
         items=[AuditEntryOut.model_validate(row) for row in shown],

@@ -1,16 +1,16 @@
 """Rewards: officials read policies and decisions, approve, reject, pay and reverse."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.rewards import queries, service
 from app.rewards.rules import as_policy
 from app.rewards.schemas import (
@@ -117,15 +117,12 @@ async def list_reward_decisions(
     filters: Annotated[DecisionFilter, Query()],
     language: Spoken,
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[DecisionOut]:
     """List decisions with every criterion and their history, the last made first."""
-    after = cast("tuple[UUID] | None", paging.after_key(UUID))
     rows = await queries.list_decisions(
-        session, scope=actor.division, filters=filters, limit=paging.limit + 1, before=after[0] if after else None
+        session, scope=actor.division, filters=filters, limit=paging.wanted, before=paging.after(UUID)
     )
-    cut, cursor = page_of(rows, paging, lambda row: (row["id"],), request, response)
+    cut, cursor = paging.cut(rows, lambda row: (row["id"],))
     return Page(items=[shown(row, language) for row in cut], next_cursor=cursor)
 
 

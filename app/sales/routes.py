@@ -3,14 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core import batches
 from app.core.errors import FieldError, InvalidRequest
 from app.core.http import Keys, Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.registrations.service import PharmacyClosed
 from app.sales import queries, service
 from app.sales.schemas import (
@@ -78,20 +78,17 @@ async def list_sales(
     actor: Viewer,
     filters: Annotated[SalesFilter, Query()],
     paging: Paging,
-    request: Request,
-    response: Response,
 ) -> Page[SalesOut]:
     """List the statements in force, the last received first. A pharmacy sees its own."""
-    after = paging.after_key(UUID)
     rows = await queries.list_sales(
         session,
         actor=actor,
         filters=filters,
-        limit=paging.limit + 1,
-        before=None if after is None else UUID(str(after[0])),
+        limit=paging.wanted,
+        before=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
-    return Page(items=list(shown), next_cursor=cursor)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
+    return Page(items=shown, next_cursor=cursor)
 
 
 @router.get("/reconciliation", responses={404: {"description": "Not found"}})

@@ -9,7 +9,7 @@ from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.errors import AppError
 from app.core.http import Built, Keys, Now, Transaction
-from app.core.pagination import Page, Paging, page_of
+from app.core.pagination import Page, Paging
 from app.webhooks import queries, service
 from app.webhooks.addresses import AddressPolicy
 from app.webhooks.messages import data_for
@@ -47,15 +47,12 @@ def _conflict(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/subscriptions")
-async def list_subscriptions(
-    session: Transaction, actor: Manager, paging: Paging, request: Request, response: Response
-) -> Page[SubscriptionOut]:
+async def list_subscriptions(session: Transaction, actor: Manager, paging: Paging) -> Page[SubscriptionOut]:
     """List the subscriptions of your division and those below it, oldest first."""
-    after = paging.after_key(UUID)
     rows = await queries.list_subscriptions(
-        session, scope=actor.division, limit=paging.limit + 1, after=None if after is None else UUID(str(after[0]))
+        session, scope=actor.division, limit=paging.wanted, after=paging.after(UUID)
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row.id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row.id,))
     return Page(items=[SubscriptionOut.model_validate(row) for row in shown], next_cursor=cursor)
 
 
@@ -118,21 +115,18 @@ async def list_deliveries(
     actor: Manager,
     subscription_id: UUID,
     paging: Paging,
-    request: Request,
-    response: Response,
     state: DeliveryState | None = None,
 ) -> Page[DeliveryOut]:
     """List a subscription's deliveries, newest first."""
     await queries.get_subscription(session, subscription_id, scope=actor.division)
-    before = paging.after_key(UUID)
     rows = await queries.list_deliveries(
         session,
         subscription_id,
         state=state,
-        limit=paging.limit + 1,
-        before=None if before is None else UUID(str(before[0])),
+        limit=paging.wanted,
+        before=paging.after(UUID),
     )
-    shown, cursor = page_of(rows, paging, lambda row: (row[0].id,), request, response)
+    shown, cursor = paging.cut(rows, lambda row: (row[0].id,))
     return Page(items=[DeliveryOut(**_members(delivery, kind)) for delivery, kind in shown], next_cursor=cursor)
 
 

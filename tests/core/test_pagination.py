@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import InvalidRequest
-from app.core.pagination import PageParams, decode_cursor, encode_cursor, page_of, row_number
+from app.core.pagination import PageParams, decode_cursor, encode_cursor, row_number
 
 printable = st.text().filter(str.isprintable)
 
@@ -61,16 +61,22 @@ class TestACursor:
 
     @given(st.lists(printable, max_size=3))
     def test_of_another_list_is_refused(self, key: list[str]) -> None:
-        params = PageParams(10, tuple(key))
+        asked = PageParams(10, tuple(key), request(""), Response())
         try:
-            read = params.after_key(UUID)
+            read = asked.after(UUID)
         except InvalidRequest:
             return
         assert len(key) == 1
-        assert read == (UUID(key[0]),)
+        assert read == UUID(key[0])
+
+    def test_of_fewer_parts_than_the_list_sorts_by_is_refused(self) -> None:
+        with pytest.raises(InvalidRequest):
+            PageParams(10, ("1",), request(""), Response()).after_key(row_number, str)
 
     def test_is_absent_on_the_first_page(self) -> None:
-        assert PageParams(10, None).after_key(UUID) is None
+        asked = PageParams(10, None, request(""), Response())
+        assert asked.after(UUID) is None
+        assert asked.after_key(row_number, str) is None
 
 
 class TestARowNumber:
@@ -91,12 +97,12 @@ class TestPages:
         seen: list[UUID] = []
         cursor = None
         for _ in range(length + 2):
-            params = PageParams(limit, None if cursor is None else decode_cursor(cursor))
-            after = params.after_key(UUID)
-            start = 0 if after is None else rows.index(UUID(str(after[0]))) + 1
             response = Response()
-            asked = request(f"limit={limit}&division=4403")
-            shown, cursor = page_of(rows[start : start + limit + 1], params, lambda row: (row,), asked, response)
+            place = None if cursor is None else decode_cursor(cursor)
+            asked = PageParams(limit, place, request(f"limit={limit}&division=4403"), response)
+            after = asked.after(UUID)
+            start = 0 if after is None else rows.index(after) + 1
+            shown, cursor = asked.cut(rows[start : start + asked.wanted], lambda row: (row,))
             seen += shown
             assert ("link" in response.headers) == (cursor is not None)
             if cursor is None:
