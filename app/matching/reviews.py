@@ -30,45 +30,15 @@ class MatchTransitionNotAllowed(Conflict):
     code, title = "match_transition_not_allowed", "The match's status does not allow this"
 
 
-async def confirm_match(
-    session: AsyncSession, match_id: UUID, *, reason: str, actor: Actor, now: datetime, keyring: Keyring
+async def review_match(
+    session: AsyncSession, match_id: UUID, act: Act, *, reason: str, actor: Actor, now: datetime, keyring: Keyring
 ) -> None:
-    """Say that the two people of a possible or rejected match are one: their matches count.
+    """Say that the two people of a match are one, or two, or take back what was said; what each act does tells `Act`.
 
     Raises:
         NotFound, MatchTransitionNotAllowed.
         InvalidRequest: the reason names one of the two.
     """
-    await _review(session, match_id, Act.CONFIRM, reason, actor, now, keyring)
-
-
-async def reject_match(
-    session: AsyncSession, match_id: UUID, *, reason: str, actor: Actor, now: datetime, keyring: Keyring
-) -> None:
-    """Say that the two people of a match are two: never these again. A match that counts ceases to.
-
-    Raises:
-        NotFound, MatchTransitionNotAllowed.
-        InvalidRequest: the reason names one of the two.
-    """
-    await _review(session, match_id, Act.REJECT, reason, actor, now, keyring)
-
-
-async def reopen_match(
-    session: AsyncSession, match_id: UUID, *, reason: str, actor: Actor, now: datetime, keyring: Keyring
-) -> None:
-    """Take back what was said of the two people of a match: possible ones are in the queue again, others count again.
-
-    Raises:
-        NotFound, MatchTransitionNotAllowed.
-        InvalidRequest: the reason names one of the two.
-    """
-    await _review(session, match_id, Act.REOPEN, reason, actor, now, keyring)
-
-
-async def _review(
-    session: AsyncSession, match_id: UUID, act: Act, reason: str, actor: Actor, now: datetime, keyring: Keyring
-) -> None:
     match, others = await hold_match(session, match_id, scope=actor.division)
     if match.pair is None:
         raise MatchTransitionNotAllowed(

@@ -1,5 +1,6 @@
 """Matches and their review, for epidemiologists."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,7 +10,9 @@ from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Keys, Now, Transaction
 from app.core.pagination import Page, Paging
-from app.matching import queries, reviews
+from app.matching import queries
+from app.matching.reviews import review_match
+from app.matching.rules import Act
 from app.matching.schemas import MatchFilter, MatchOut, ReviewIn
 
 router = APIRouter(prefix="/v1/matches", tags=["matches"])
@@ -44,28 +47,32 @@ async def get_match(match_id: UUID, session: Transaction, actor: Viewer) -> Matc
     return await queries.get_match(session, match_id, scope=actor.division)
 
 
-@router.post("/{match_id}/confirm", responses=_CONFLICT)
-async def confirm_match(
+async def _reviewing(
     match_id: UUID, body: ReviewIn, session: Transaction, actor: Reviewer, now: Now, keyring: Keys
-) -> MatchOut:
+) -> Callable[[Act], Awaitable[MatchOut]]:
+    async def review(act: Act) -> MatchOut:
+        await review_match(session, match_id, act, reason=body.reason, actor=actor, now=now, keyring=keyring)
+        return await queries.get_match(session, match_id, scope=actor.division)
+
+    return review
+
+
+Review = Annotated[Callable[[Act], Awaitable[MatchOut]], Depends(_reviewing)]
+
+
+@router.post("/{match_id}/confirm", responses=_CONFLICT)
+async def confirm_match(review: Review) -> MatchOut:
     """Say that the two are one person. All their matches count from now on, and rewards and alerts follow."""
-    await reviews.confirm_match(session, match_id, reason=body.reason, actor=actor, now=now, keyring=keyring)
-    return await queries.get_match(session, match_id, scope=actor.division)
+    return await review(Act.CONFIRM)
 
 
 @router.post("/{match_id}/reject", responses=_CONFLICT)
-async def reject_match(
-    match_id: UUID, body: ReviewIn, session: Transaction, actor: Reviewer, now: Now, keyring: Keys
-) -> MatchOut:
+async def reject_match(review: Review) -> MatchOut:
     """Say that the two are different people: never these again. What counted is withdrawn, and rewards and alerts follow."""
-    await reviews.reject_match(session, match_id, reason=body.reason, actor=actor, now=now, keyring=keyring)
-    return await queries.get_match(session, match_id, scope=actor.division)
+    return await review(Act.REJECT)
 
 
 @router.post("/{match_id}/reopen", responses=_CONFLICT)
-async def reopen_match(
-    match_id: UUID, body: ReviewIn, session: Transaction, actor: Reviewer, now: Now, keyring: Keys
-) -> MatchOut:
+async def reopen_match(review: Review) -> MatchOut:
     """Take a confirmation or rejection back: a possible match is in the queue again, another one counts again."""
-    await reviews.reopen_match(session, match_id, reason=body.reason, actor=actor, now=now, keyring=keyring)
-    return await queries.get_match(session, match_id, scope=actor.division)
+    return await review(Act.REOPEN)

@@ -1,6 +1,6 @@
 """Rewards: officials read policies and decisions, approve, reject, pay and reverse."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -32,6 +32,8 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {"description": "The decision's status, or who asks, does not allow it"}
 }
 Official = Annotated[Actor, Depends(requires(Permission.DECIDE_REWARDS))]
+Verb = Callable[..., Awaitable[None]]
+"""What an official does to a decision."""
 
 
 def preferred_language(
@@ -132,57 +134,38 @@ async def get_reward_decision(session: Transaction, actor: Reader, decision_id: 
     return await _decision(session, decision_id, actor, language)
 
 
+async def _judging(
+    session: Transaction, now: Now, actor: Official, decision_id: UUID, language: Spoken
+) -> Callable[[Verb, str | None], Awaitable[DecisionOut]]:
+    async def judge(verb: Verb, reason: str | None) -> DecisionOut:
+        await verb(session, decision_id, actor=actor, now=now, reason=reason)
+        return await _decision(session, decision_id, actor, language)
+
+    return judge
+
+
+Judge = Annotated[Callable[[Verb, str | None], Awaitable[DecisionOut]], Depends(_judging)]
+
+
 @router.post("/decisions/{decision_id}/approve", responses=_CONFLICT)
-async def approve_reward(
-    session: Transaction,
-    now: Now,
-    actor: Official,
-    decision_id: UUID,
-    language: Spoken,
-    body: JudgementIn | None = None,
-) -> DecisionOut:
+async def approve_reward(judge: Judge, body: JudgementIn | None = None) -> DecisionOut:
     """Grant a proposed reward. Another official has to pay it."""
-    await service.approve_reward(session, decision_id, actor=actor, now=now, reason=body.reason if body else None)
-    return await _decision(session, decision_id, actor, language)
+    return await judge(service.approve_reward, body.reason if body else None)
 
 
 @router.post("/decisions/{decision_id}/reject", responses=_CONFLICT)
-async def reject_reward(
-    session: Transaction,
-    now: Now,
-    actor: Official,
-    decision_id: UUID,
-    language: Spoken,
-    body: RefusalIn,
-) -> DecisionOut:
+async def reject_reward(judge: Judge, body: RefusalIn) -> DecisionOut:
     """Refuse a proposed reward, with a reason. The next pharmacy that registered the case moves up."""
-    await service.reject_reward(session, decision_id, actor=actor, now=now, reason=body.reason)
-    return await _decision(session, decision_id, actor, language)
+    return await judge(service.reject_reward, body.reason)
 
 
 @router.post("/decisions/{decision_id}/pay", responses=_CONFLICT)
-async def pay_reward(
-    session: Transaction,
-    now: Now,
-    actor: Official,
-    decision_id: UUID,
-    language: Spoken,
-    body: JudgementIn | None = None,
-) -> DecisionOut:
+async def pay_reward(judge: Judge, body: JudgementIn | None = None) -> DecisionOut:
     """Note that an approved reward was paid; not by the official who approved it (409 `same_official`)."""
-    await service.pay_reward(session, decision_id, actor=actor, now=now, reason=body.reason if body else None)
-    return await _decision(session, decision_id, actor, language)
+    return await judge(service.pay_reward, body.reason if body else None)
 
 
 @router.post("/decisions/{decision_id}/reverse", responses=_CONFLICT)
-async def reverse_reward(
-    session: Transaction,
-    now: Now,
-    actor: Official,
-    decision_id: UUID,
-    language: Spoken,
-    body: RefusalIn,
-) -> DecisionOut:
+async def reverse_reward(judge: Judge, body: RefusalIn) -> DecisionOut:
     """Take a granted reward back because its entry proved false, with a reason."""
-    await service.reverse_reward(session, decision_id, actor=actor, now=now, reason=body.reason)
-    return await _decision(session, decision_id, actor, language)
+    return await judge(service.reverse_reward, body.reason)

@@ -6,13 +6,15 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.rules import Actor
 from app.cases.schemas import CaseIn
 from app.cases.service import record_cases
 from app.core.database import Database
 from app.core.sealing import Keyring
-from app.matching.reviews import MatchTransitionNotAllowed, confirm_match, reject_match
+from app.matching.reviews import MatchTransitionNotAllowed, review_match
+from app.matching.rules import Act
 from app.matching.service import rematch
 from app.registrations.schemas import RegistrationIn
 from app.registrations.service import Submission, record_registrations
@@ -39,6 +41,9 @@ class Desk:
             [outcome] = await record_registrations(session, [Submission(self.till, row)], now=NOW, keyring=self.keyring)
         assert not isinstance(outcome, Exception)
         return outcome.id
+
+    async def review(self, session: AsyncSession, match: UUID, act: Act) -> None:
+        await review_match(session, match, act, reason="-", actor=self.reviewer, now=NOW, keyring=self.keyring)
 
     async def work(self, database: Database | None = None) -> None:
         await flow_worker(database or self.database, self.keyring, SettableClock(NOW)).drain()
@@ -78,7 +83,7 @@ class TestARejection:
             await rematch(matching, registration_ids=[second], now=NOW, keyring=desk.keyring)
             async with desk.other.transaction() as session:
                 await session.execute(text("DELETE FROM jobs"))
-                await reject_match(session, match, reason="-", actor=desk.reviewer, now=NOW, keyring=desk.keyring)
+                await desk.review(session, match, Act.REJECT)
             following = asyncio.create_task(desk.work(desk.other))
             done, _ = await asyncio.wait([following], timeout=0.3)
             assert not done  # it waits, for it would not find the second match
@@ -90,15 +95,14 @@ class TestTwoReviewers:
     async def test_decide_one_after_the_other(self, desk: Desk) -> None:
         match = await desk.first_match()
 
-        async def decide(database: Database, act: str) -> str:
-            verb = confirm_match if act == "confirm" else reject_match
+        async def confirm(database: Database) -> str:
             try:
                 async with database.transaction() as session:
-                    await verb(session, match, reason="-", actor=desk.reviewer, now=NOW, keyring=desk.keyring)
+                    await desk.review(session, match, Act.CONFIRM)
             except MatchTransitionNotAllowed:
                 return "refused"
-            return act
+            return "confirmed"
 
-        outcomes = await asyncio.gather(decide(desk.database, "confirm"), decide(desk.other, "confirm"))
-        assert sorted(outcomes) == ["confirm", "refused"]
+        outcomes = await asyncio.gather(confirm(desk.database), confirm(desk.other))
+        assert sorted(outcomes) == ["confirmed", "refused"]
         assert await desk.statuses() == ["confirmed"]

@@ -23,7 +23,7 @@ from app.core import jobs
 from app.core.clock import CHINA
 from app.core.database import BoundDatabase, Database
 from app.core.sealing import Keyring
-from app.matching.reviews import confirm_match, reject_match, reopen_match
+from app.matching.reviews import review_match
 from app.matching.rules import ALLOWED, Act
 from app.matching.service import rematch
 from app.registrations.corrections import correct_registration, void_registration
@@ -236,10 +236,9 @@ class Play:
         if not to_decide:
             return
         index, number, role, _, strength, _ = to_decide[step.nth % len(to_decide)]
-        verb = {"confirm": confirm_match, "reject": reject_match, "reopen": reopen_match}[step.act]
-        match_id = stored[self.ids[index], self.case_ids[number], role].id
+        match_id, act = stored[self.ids[index], self.case_ids[number], role].id, Act(step.act)
         async with self.database.transaction() as session:
-            await verb(session, match_id, reason="-", actor=self.reviewer, now=NOW, keyring=self.keyring)
+            await review_match(session, match_id, act, reason="-", actor=self.reviewer, now=NOW, keyring=self.keyring)
         self.model.said[self.model.pair(index, number, role)] = (step.act, strength)
 
     async def repeat(self) -> None:
