@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.audit.service import chain_entries
+from app.audit import jobs as audit
 from app.capture import jobs as capture
 from app.cases.imports import CaseImporter
 from app.catalogue import jobs as catalogue
@@ -19,7 +19,6 @@ from app.core.clock import Clock
 from app.core.database import Database
 from app.core.handlers import Job, Registry
 from app.core.idempotency import EXPIRED, PURGE_SECONDS, purge
-from app.core.jobs import declare
 from app.core.runner import Pace, Runner
 from app.core.sealing import Keyring
 from app.flow import Flow
@@ -34,27 +33,17 @@ CONNECTIONS = 20
 """Connections that one worker may have: a transaction for each loop, the look-out, the heartbeat, the listener, and some to spare."""
 
 
-CHAIN = declare("audit.due")
-"""Chaining the audit trail; comes round by the clock."""
-CHAIN_SECONDS = 10
-
-
 def handlers(keyring: Keyring, sender: Sender) -> Registry:
     """Return every handler and schedule of the service."""
     registry = Registry()
     Flow(keyring).register(registry)
+    audit.register(registry, keyring=keyring)
     deliveries.register(registry, keyring=keyring, sender=sender)
     importers = Importers(RegistrationImporter(keyring), CaseImporter(keyring))
     imports.register(registry, keyring=keyring, importers=importers)
     catalogue.register(registry)
     trials.register(registry)
     capture.register(registry, keyring=keyring)
-
-    async def chain(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
-        await chain_entries(session, keyring=keyring)
-
-    registry.transactional(CHAIN, chain)
-    registry.every(CHAIN_SECONDS, "chain-audit-trail", CHAIN)
 
     async def forget_keys(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
         await purge(session, now=now)

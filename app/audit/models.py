@@ -1,10 +1,21 @@
-"""What is kept: entries, and the links that chain them."""
+"""What is kept: entries, the links that chain them, and how far the chain was verified."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, LargeBinary, SmallInteger, String, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    String,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -44,3 +55,24 @@ class AuditLink(Base):
     entry_id: Mapped[int] = mapped_column(ForeignKey(AuditEntry.id), unique=True)
     key_id: Mapped[int] = mapped_column(SmallInteger)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class AuditPatrol(Base):
+    """Where the patrol along the chain has come to, in one row; what the columns mean tells `rules.Patrol`.
+
+    The row may change, so it has a keyed hash of its own: whoever writes into it by hand can but send the patrol back to the
+    beginning.
+    """
+
+    __tablename__ = "audit_patrols"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    verified_up_to: Mapped[int] = mapped_column(BigInteger)
+    verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    broken_at: Mapped[int | None] = mapped_column(BigInteger)
+    key_id: Mapped[int] = mapped_column(SmallInteger)
+    seal: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

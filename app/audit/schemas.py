@@ -35,15 +35,22 @@ class AuditEntryOut(Out):
 
 
 class IntegrityOut(Out):
-    """Whether the trail is whole: each entry as it was written, none taken out."""
+    """Whether the trail is whole: each entry as it was written, none taken out.
+
+    A patrol verifies the chain from one end to the other, over and over; each page verifies what it shows besides. All links
+    up to `verified_up_to` were found whole, the last of them at `verified_at`. `broken_at` is the first link that is broken
+    or missing, as far as anybody has looked.
+    """
 
     whole: bool
     links: int
     broken_at: int | None
+    verified_up_to: int
+    verified_at: datetime | None
 
 
 class AuditPage(Out):
-    """One page of the trail, newest first, and whether all of it is whole."""
+    """One page of the trail, newest first, and what is known of whether all of it is whole."""
 
     items: list[AuditEntryOut]
     next_cursor: str | None

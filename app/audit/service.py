@@ -1,18 +1,21 @@
-"""Writing the trail and chaining it."""
+"""Writing the trail, chaining it, and the patrol along the chain."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.audit.models import AuditEntry, AuditLink
-from app.audit.queries import COLUMNS, content_of
-from app.audit.rules import GENESIS, Doer, link_message
+from app.audit.models import AuditEntry, AuditLink, AuditPatrol
+from app.audit.queries import COLUMNS, PATROL, content_of, find_patrol, links_behind, mac_of
+from app.audit.rules import GENESIS, Doer, Patrol, go_on, link_message, patrol_message
 from app.core.database import driver
+from app.core.log import logger
 from app.core.sealing import Keyring
 
 # Made once: `json.dumps` with arguments makes an encoder for each value.
@@ -20,6 +23,8 @@ _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _CHAIN_LOCK = 0x5E17_0001
 _CHAIN_BATCH = 5_000
+_PATROL_BATCH = 2_000
+_PATROL_BATCHES = 10
 
 
 def entry(
@@ -126,3 +131,26 @@ async def chain_entries(session: AsyncSession, *, keyring: Keyring) -> int:
     if links:
         await session.execute(insert(AuditLink), links)
     return len(links)
+
+
+async def patrol_chain(session: AsyncSession, *, keyring: Keyring, now: datetime) -> Patrol:
+    """Verify the next stretch of the chain, and return where the patrol stands then.
+
+    At most 20,000 links at a time, so that a trail of any length hinders nobody. A break is logged as an error each time the
+    patrol stands before it.
+    """
+    await session.execute(upsert(AuditPatrol).values(_row_of(Patrol(), keyring)).on_conflict_do_nothing())
+    patrol, mac = await find_patrol(session, keyring=keyring, lock=True), mac_of(keyring)
+    for _ in range(_PATROL_BATCHES):
+        links = await links_behind(session, patrol.position, _PATROL_BATCH)
+        patrol = go_on(patrol, mac, links, ended=len(links) < _PATROL_BATCH, now=now)
+        if patrol.position == 0 or patrol.broken_at is not None:
+            break
+    if patrol.broken_at is not None:
+        logger("audit").error("the audit trail is broken", extra={"broken_at": patrol.broken_at})
+    await session.execute(update(AuditPatrol).values(_row_of(patrol, keyring)))
+    return patrol
+
+
+def _row_of(patrol: Patrol, keyring: Keyring) -> dict[str, Any]:
+    return {"id": 1, **asdict(patrol), "key_id": keyring.key_id, "seal": keyring.mac(PATROL, patrol_message(patrol))}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from app.audit.queries import list_entries, verify_chain
+from app.audit.queries import list_entries, read_integrity
 from app.audit.schemas import AuditEntryOut, AuditFilter, AuditPage, IntegrityOut
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
@@ -31,7 +31,7 @@ async def list_audit_entries(
         before=paging.after(row_number),
     )
     shown, cursor = paging.cut(rows, lambda row: (row.id,))
-    integrity = await verify_chain(session, keyring=keyring)
+    integrity = await read_integrity(session, shown, keyring=keyring)
     return AuditPage(
         items=[AuditEntryOut.model_validate(row) for row in shown],
         next_cursor=cursor,

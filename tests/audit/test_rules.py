@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.audit.rules import GENESIS, Link, link_message, verify
+from app.audit.rules import GENESIS, Link, Patrol, go_on, link_message, verify
+from tests.conftest import MOMENT
 
 contents = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=5), max_size=3)
 
@@ -66,3 +67,31 @@ class TestAChain:
     def test_cannot_be_made_without_the_key(self) -> None:
         forged = [replace(link, hash=hashlib.sha256(link.hash).digest()) for link in chain([{"a": 1}])]
         assert not verify(mac, forged).whole
+
+
+class TestAPatrol:
+    @given(st.lists(contents, max_size=9), st.lists(st.integers(1, 4), min_size=10, max_size=10), st.data())
+    def test_finds_whatever_it_steps_over_and_nothing_else(
+        self, entries: list[dict[str, Any]], steps: list[int], data: st.DataObject
+    ) -> None:
+        links = chain(entries)
+        broken = data.draw(st.none() | st.integers(1, len(links))) if links else None
+        if broken:
+            links[broken - 1] = replace(links[broken - 1], content={"touched": object()})
+        patrol = Patrol()
+        for step in steps:
+            behind = links[patrol.position :]
+            patrol = go_on(patrol, mac, behind[:step], ended=len(behind) <= step, now=MOMENT)
+            if patrol.broken_at or not patrol.position:
+                break
+        assert patrol.broken_at == broken
+        assert patrol.verified_up_to == (patrol.position if broken else len(links))
+
+    @given(st.lists(contents, min_size=1, max_size=6), st.data())
+    def test_notices_when_the_end_of_the_chain_is_gone(
+        self, entries: list[dict[str, Any]], data: st.DataObject
+    ) -> None:
+        links = chain(entries)
+        once = go_on(Patrol(), mac, links, ended=True, now=MOMENT)
+        left = data.draw(st.integers(0, len(links) - 1))
+        assert go_on(once, mac, links[:left], ended=True, now=MOMENT).broken_at == left + 1

@@ -86,7 +86,11 @@ class TestTheTrail:
             "whole": True,
             "links": links,
             "broken_at": None,
+            "verified_up_to": 0,
+            "verified_at": None,
         }
+        async with database.transaction() as session:
+            await audit.patrol_chain(session, keyring=keyring, now=MOMENT)
         async with database.transaction() as session:
             await disarm(session)
             await session.execute(
@@ -96,6 +100,8 @@ class TestTheTrail:
             "whole": False,
             "links": links - 1,
             "broken_at": links,
+            "verified_up_to": links,
+            "verified_at": "2026-02-15T02:00:00Z",
         }
 
     @pytest.mark.parametrize("role", ["health_authority", "epidemiologist", "official", "admin"])
