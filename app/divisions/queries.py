@@ -1,24 +1,11 @@
 """Looking up divisions."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.snapshots import Snapshot
 from app.divisions.models import Division
 from app.divisions.rules import Gazetteer
-
-
-async def find_division(session: AsyncSession, code: str) -> Division | None:
-    """Return the division with this code, None if there is none."""
-    return await session.get(Division, code)
-
-
-async def children_of(session: AsyncSession, code: str | None) -> Sequence[Division]:
-    """Return the divisions next below one, by code; those of None are the provinces."""
-    query = select(Division).where(Division.parent_code.is_not_distinct_from(code)).order_by(Division.code)
-    return (await session.scalars(query)).all()
 
 
 async def load_gazetteer(session: AsyncSession) -> Gazetteer:

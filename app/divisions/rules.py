@@ -19,9 +19,6 @@ class Level(StrEnum):
 LEVELS = {2: Level.PROVINCE, 4: Level.CITY, 6: Level.COUNTY, 9: Level.STREET, 12: Level.COMMUNITY}
 _PARENT_LENGTH = {4: 2, 6: 4, 9: 6, 12: 9}
 
-# Not places: what a province's counties are grouped under where there is no city.
-COLLECTIVE = frozenset({"市辖区", "县", "省直辖县级行政区划", "自治区直辖县级行政区划"})
-
 
 def is_wellformed(code: str) -> bool:
     """Say whether a text has the shape of a division's code.
@@ -93,16 +90,3 @@ class Gazetteer:
     def name_of(self, code: str) -> str | None:
         """Return the division's own name, None if it is unknown."""
         return self.names.get(code)
-
-    def full_name(self, code: str) -> str:
-        """Return the names from the province down, as far as they are known; empty for a code of no known province.
-
-        The collective names that the codes need between a province and its counties (市辖区, 县 …) are left out, and so is a
-        name that repeats the one above it.
-        """
-        parts: list[str] = []
-        for part in reversed(ancestors(code)):
-            name = self.names.get(part)
-            if name is not None and name not in parts and not (len(part) == 4 and name in COLLECTIVE):
-                parts.append(name)
-        return "".join(parts)

@@ -45,13 +45,6 @@ class DocumentType(StrEnum):
     MEDICAL_INSURANCE_CARD = "medical_insurance_card"
 
 
-class Sex(StrEnum):
-    """What the sequence number of a resident identity number says."""
-
-    FEMALE = "female"
-    MALE = "male"
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Document:
     """A document as normalised.
@@ -198,14 +191,6 @@ def is_checked(comparable: str) -> bool:
     """Say whether a number, as `comparable` writes it, has the 18 characters of which the last checks the others."""
     kind, _, number = comparable.partition(":")
     return kind in _CHECKED and _RESIDENT.fullmatch(number) is not None
-
-
-def sex(document: Document) -> Sex | None:
-    """Return what a resident number says (odd sequence: a man's, even: a woman's), or None for other documents."""
-    kind, _, number = document.comparable.partition(":")
-    if kind != DocumentType.RESIDENT_ID:
-        return None
-    return Sex.MALE if int(number[16]) % 2 else Sex.FEMALE
 
 
 def _resident(number: str, today: date) -> Document | Problem:

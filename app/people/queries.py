@@ -12,10 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver
 from app.core.sealing import HashKind, Keyring, KeyUnknown, SealBroken
-from app.people.documents import Document
 from app.people.models import SEALED_COLUMN, Person
-from app.people.names import Name
-from app.people.phones import Phone
 from app.people.rules import Identity, decode
 
 TABLE = Person.__tablename__
@@ -75,27 +72,6 @@ async def find_presentations(session: AsyncSession, hashes: Collection[bytes]) -
     connection = await driver(session)
     rows = await connection.fetch(_FIND_PRESENTATIONS, list(hashes))
     return {row["presentation_hash"]: row["id"] for row in rows}
-
-
-async def find_people_by_document(session: AsyncSession, document: Document, keyring: Keyring) -> list[UUID]:
-    """Return the presentations that bear this document, the earliest first."""
-    return await _find(session, "document_hash", keyring.hash(HashKind.DOCUMENT, document.comparable))
-
-
-async def find_people_by_phone(session: AsyncSession, phone: Phone, keyring: Keyring) -> list[UUID]:
-    """Return the presentations that bear this phone, the earliest first; a family may share it."""
-    return await _find(session, "phone_hash", keyring.hash(HashKind.PHONE, phone.comparable))
-
-
-async def find_people_by_name(session: AsyncSession, name: Name, keyring: Keyring) -> list[UUID]:
-    """Return the presentations that bear this name, the earliest first. Usually of several people."""
-    return await _find(session, "name_hash", keyring.hash(HashKind.NAME, name.comparable))
-
-
-async def _find(session: AsyncSession, column: str, value: bytes) -> list[UUID]:
-    connection = await driver(session)
-    rows = await connection.fetch(f"SELECT id FROM people WHERE {column} = $1 ORDER BY created_at, id", value)
-    return [row["id"] for row in rows]
 
 
 async def buyers_of(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, Buyer]:

@@ -101,20 +101,6 @@ class TestTheShippedData:
 class TestAGazetteer:
     book = Gazetteer(shipped())
 
-    @pytest.mark.parametrize(
-        ("code", "name"),
-        [
-            ("440304005", "广东省深圳市福田区沙头街道"),
-            ("110101", "北京市东城区"),
-            ("441900", "广东省东莞市"),
-            ("429004", "湖北省仙桃市"),
-            ("440304999", "广东省深圳市福田区"),
-            ("99", ""),
-        ],
-    )
-    def test_names_a_place_from_the_province_down(self, code: str, name: str) -> None:
-        assert self.book.full_name(code) == name
-
     def test_knows_what_it_holds_and_no_more(self) -> None:
         assert self.book.known("440304")
         assert self.book.name_of("440304") == "福田区"

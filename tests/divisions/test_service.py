@@ -6,8 +6,7 @@ from app.audit.models import AuditEntry
 from app.auth.rules import SYSTEM
 from app.core.sheets import SheetUnreadable
 from app.divisions.models import Division
-from app.divisions.queries import DIVISIONS, children_of, find_division
-from app.divisions.rules import Level
+from app.divisions.queries import DIVISIONS
 from app.divisions.service import DivisionUnknown, import_divisions, load_shipped, require_known
 from tests.conftest import MOMENT
 
@@ -29,21 +28,13 @@ class TestTheShippedDivisions:
         assert (again.created, again.changed, again.unchanged) == (0, 0, 3433)
         assert (stored, acts) == (3433, 1)
 
-    async def test_are_found_and_walked_down(self, session: AsyncSession) -> None:
-        await load_shipped(session, actor=SYSTEM, now=MOMENT)
-        futian = await find_division(session, "440304")
-        assert futian is not None
-        assert (futian.name, futian.level, futian.parent_code) == ("福田区", Level.COUNTY, "4403")
-        assert len(await children_of(session, None)) == 34
-        assert [street.code for street in await children_of(session, "440304")][:2] == ["440304001", "440304002"]
-
 
 class TestAnImport:
     async def test_adds_renames_and_counts(self, session: AsyncSession) -> None:
         assert await imported(session, "44,广东", "4403,深圳市") == (2, 0, 0, 0)
         assert await imported(session, "44,广东省", "4403,深圳市", "440304,福田区", "45x,?") == (1, 1, 1, 1)
         gazetteer = await DIVISIONS.get(session)
-        assert gazetteer.full_name("440304") == "广东省深圳市福田区"
+        assert [gazetteer.name_of(code) for code in ("44", "4403", "440304")] == ["广东省", "深圳市", "福田区"]
 
     async def test_without_the_columns_is_refused(self, session: AsyncSession) -> None:
         with pytest.raises(SheetUnreadable):

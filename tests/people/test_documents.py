@@ -12,12 +12,10 @@ from app.people.documents import (
     NUMBER_INVALID,
     Document,
     DocumentType,
-    Sex,
     birth_date,
     check_character,
     lengthen,
     normalise_document,
-    sex,
 )
 from app.people.findings import Problem
 
@@ -131,11 +129,8 @@ class TestAResidentNumber:
     def test_with_a_wrong_check_character_says_so(self) -> None:
         assert normalise_document(RESIDENT, "110105194912310021", TODAY) == CHECKSUM_WRONG
 
-    def test_tells_birth_date_and_sex(self) -> None:
-        woman = accepted(RESIDENT, "11010519491231002X")
-        man = accepted(RESIDENT, checked("44030419900307123"))
-        assert (birth_date(woman), sex(woman)) == (date(1949, 12, 31), Sex.FEMALE)
-        assert (birth_date(man), sex(man)) == (date(1990, 3, 7), Sex.MALE)
+    def test_tells_the_birth_date(self) -> None:
+        assert birth_date(accepted(RESIDENT, "11010519491231002X")) == date(1949, 12, 31)
 
 
 class TestAnOldNumberOf15Digits:
@@ -172,7 +167,6 @@ class TestAForeignersPermanentResidenceNumber:
         document = accepted(FOREIGNER, checked("94484019850615001"))
         assert birth_date(document) == date(1985, 6, 15)
         assert document.notices == ()
-        assert sex(document) is None
 
     def test_may_have_the_old_form(self) -> None:
         document = accepted(FOREIGNER, "usa 4401 850615 12")

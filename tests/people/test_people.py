@@ -15,9 +15,6 @@ from app.people.queries import (
     KeyringDoesNotFit,
     buyers_of,
     check_index_key,
-    find_people_by_document,
-    find_people_by_name,
-    find_people_by_phone,
     open_people,
 )
 from app.people.rules import Presentation, prepare
@@ -113,21 +110,6 @@ class TestOpeningPeople:
         ids = await keep(session, ROTATED, person())
         with pytest.raises(KeyUnknown):
             await open_people(session, ids, keyring)
-
-
-class TestFindingPeople:
-    async def test_works_by_document_phone_and_name(self, session: AsyncSession, keyring: Keyring) -> None:
-        one, two, three = await keep(
-            session, keyring, person(phone=None), person(name="李雷", number=ID_15), person(number=None)
-        )
-        asked = person()
-        assert asked.document is not None
-        assert asked.phone is not None
-        assert asked.name is not None
-        for ring in (keyring, ROTATED):
-            assert set(await find_people_by_document(session, asked.document, ring)) == {one, two}
-            assert set(await find_people_by_phone(session, asked.phone, ring)) == {two, three}
-            assert set(await find_people_by_name(session, asked.name, ring)) == {one, three}
 
 
 class TestABuyer:
