@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import importing, openapi, rematching, serving
+from app.audit import service as audit
 from app.auth import service as auth
 from app.auth.models import ApiKey
 from app.auth.rules import DEFAULT_OVERLAP_DAYS, MOST_OVERLAP_DAYS, SYSTEM, Role
+from app.core import jobs
 from app.core.clock import SystemClock
 from app.core.database import Database
 from app.core.embedded import EmbeddedPostgresError
@@ -206,6 +208,47 @@ def list_keys(pharmacy: UUID) -> None:
 def sealing_key(identifier: int) -> None:
     """Print a new master key, as SENTINEL_SEALING_KEYS takes it. Keep it: without it no identity can be read again."""
     click.echo(Keyring.generate(identifier).notation())
+
+
+@cli.group("jobs")
+def jobs_group() -> None:
+    """Jobs that failed for good and wait for somebody to look at them."""
+
+
+@jobs_group.command("dead")
+@click.option("--kind", help="Of this kind only.")
+def list_dead_jobs(kind: str | None) -> None:
+    """List dead jobs, the oldest first, a hundred at most: what they were for, when they were made, and what failed."""
+
+    async def look(session: AsyncSession, _: Keyring) -> list[jobs.DeadJob]:
+        return await jobs.dead_jobs(session, kind=kind)
+
+    for job in _transact(look):
+        made = f"made {job.created_at:%Y-%m-%d %H:%M} UTC"
+        click.echo("  ".join([str(job.id), job.kind, made, f"{job.attempts} attempts", job.last_error or ""]))
+
+
+@jobs_group.command("retry")
+@click.argument("job_ids", nargs=-1, type=click.IntRange(1))
+@click.option("--kind", help="All dead jobs of this kind, instead of ids.")
+def retry_dead_jobs(job_ids: tuple[int, ...], kind: str | None) -> None:
+    """Have dead jobs worked on again, once what made them fail is mended."""
+    if bool(job_ids) == (kind is not None):
+        raise click.UsageError("Name jobs by their ids, or all of a kind with --kind.")
+
+    async def retry(session: AsyncSession, _: Keyring) -> int:
+        count = await jobs.retry_dead(session, ids=job_ids or None, kind=kind)
+        await audit.record(
+            session,
+            actor=SYSTEM,
+            now=SystemClock().now(),
+            action="jobs.retried",
+            subject=("jobs", None),
+            detail={"count": count, "ids": job_ids, "kind": kind},
+        )
+        return count
+
+    click.echo(f"{_transact(retry)} jobs will be tried again")
 
 
 @cli.command("import")
