@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 import httpx
@@ -20,6 +21,12 @@ from app.core.sealing import Keyring
 from app.core.settings import Settings
 from app.main import create_app
 from app.metadata import migrate
+
+if TYPE_CHECKING:
+    from tests.factories.world import World
+
+Clients = Callable[[str | None], httpx.AsyncClient]
+"""Makes HTTP clients that speak to the application with a token (or without one)."""
 
 MOMENT = datetime(2026, 2, 15, 2, 0, tzinfo=UTC)
 """When the tests happen, unless one sets its clock."""
@@ -134,7 +141,7 @@ def app(services: Services) -> FastAPI:
 
 
 @pytest.fixture
-async def client_for(app: FastAPI) -> AsyncIterator[Callable[[str | None], httpx.AsyncClient]]:
+async def client_for(app: FastAPI) -> AsyncIterator[Clients]:
     """Make HTTP clients that speak to the application with a token (or without one)."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     clients: list[httpx.AsyncClient] = []
@@ -150,6 +157,30 @@ async def client_for(app: FastAPI) -> AsyncIterator[Callable[[str | None], httpx
 
 
 @pytest.fixture
-async def anonymous(client_for: Callable[[str | None], httpx.AsyncClient]) -> httpx.AsyncClient:
+async def anonymous(client_for: Clients) -> httpx.AsyncClient:
     """A caller without a key."""
     return client_for(None)
+
+
+@pytest.fixture
+async def world(database: Database) -> "World":
+    """The synthetic city with one pharmacy; a chapter that needs another one makes its own."""
+    from tests.factories.world import build_world  # which needs what stands above
+
+    return await build_world(database)
+
+
+@pytest.fixture
+def till(world: "World", client_for: Clients) -> httpx.AsyncClient:
+    """The till of the city's first pharmacy."""
+    return client_for(world.tills[0])
+
+
+@pytest.fixture
+def epidemiologist(world: "World", client_for: Clients) -> httpx.AsyncClient:
+    return client_for(world.tokens["epidemiologist"])
+
+
+@pytest.fixture
+def official(world: "World", client_for: Clients) -> httpx.AsyncClient:
+    return client_for(world.tokens["official"])

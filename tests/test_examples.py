@@ -2,11 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 
 from app.auth.rules import MAY, Role
@@ -14,7 +13,7 @@ from app.core.database import Database
 from app.core.ids import new_id
 from tests.architecture.doors import permission_of, routes
 from tests.architecture.tree import ROOT, documents
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories.world import build_world
 
 CURL = re.compile(r"^curl (.+?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
@@ -69,9 +68,7 @@ class TestAnExample:
     @pytest.mark.parametrize(
         "example", EXAMPLES, ids=lambda example: f"{example.place}:{example.method} {example.path}"
     )
-    async def test_is_understood(
-        self, example: Example, database: Database, client_for: Callable[[str | None], httpx.AsyncClient]
-    ) -> None:
+    async def test_is_understood(self, example: Example, database: Database, client_for: Clients) -> None:
         world = await build_world(database)
         role = role_for(example)
         client = client_for(world.tills[0] if role is Role.PHARMACY else world.tokens[role])
@@ -90,9 +87,7 @@ class TestAnExample:
 
 
 class TestTheFirstScreen:
-    async def test_shows_the_answer_that_comes_back(
-        self, database: Database, client_for: Callable[[str | None], httpx.AsyncClient]
-    ) -> None:
+    async def test_shows_the_answer_that_comes_back(self, database: Database, client_for: Clients) -> None:
         world = await build_world(database)
         [example] = [example for example in EXAMPLES if example.place == "README.md"]
         answer = await client_for(world.tills[0]).post(

@@ -1,10 +1,9 @@
 """What follows a registration and a case: clues, rewards, alerts; and that one bad job stops nobody."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,11 +19,10 @@ from app.core.sealing import Keyring
 from app.matching import service as matching
 from app.registrations.service import RECORDED
 from app.webhooks.models import Event
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories.identities import flow_worker, resident_number
 from tests.factories.world import World, a_case, a_person, build_world
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 LATER = datetime(2026, 2, 18, 2, 0, tzinfo=UTC)
 
 

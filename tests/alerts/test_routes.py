@@ -1,6 +1,5 @@
 """Answering alerts: forming, passing on, answering, feeding back."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,23 +10,11 @@ from sqlalchemy import select
 from app.audit.models import AuditEntry
 from app.core.database import Database
 from app.core.sealing import Keyring
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import LUOHU
 from tests.factories.identities import flow_worker
-from tests.factories.world import World, a_case, build_world
-
-Clients = Callable[[str | None], httpx.AsyncClient]
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
-
-
-@pytest.fixture
-async def epidemiologist(world: World, client_for: Clients) -> httpx.AsyncClient:
-    return client_for(world.tokens["epidemiologist"])
+from tests.factories.world import World, a_case
 
 
 @pytest.fixture

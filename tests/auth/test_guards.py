@@ -1,8 +1,5 @@
 """From a token to an actor, and how long it is believed."""
 
-from collections.abc import Callable
-
-import httpx
 import pytest
 from sqlalchemy import select
 
@@ -16,11 +13,9 @@ from app.core.database import Database
 from app.core.errors import NotFound
 from app.core.http import Services
 from app.core.ids import new_id
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN
-
-Clients = Callable[[str | None], httpx.AsyncClient]
 
 
 class Time:

@@ -1,10 +1,8 @@
 """A synthetic city with people who tell interviewers where they bought what."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import select, text
 
@@ -12,11 +10,10 @@ from app.core.database import Database
 from app.core.runner import Runner
 from app.core.sealing import Keyring
 from app.webhooks.models import Event
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories.identities import flow_worker, resident_number
 from tests.factories.world import World, a_case, a_person, build_world
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 LATER = datetime(2026, 2, 20, 2, 0, tzinfo=UTC)
 """After the interviews have begun."""
 IBUPROFEN, LIANHUA, TOOTHPASTE = "布洛芬缓释胶囊", "连花清瘟胶囊", "合成牙膏"

@@ -1,7 +1,7 @@
 """Every figure of the net is counted again, in plain Python, from what was sent and what the API shows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from math import sqrt
@@ -14,8 +14,8 @@ import pytest
 from app.core.clock import CHINA
 from app.core.database import Database
 from app.core.sealing import Keyring
-from tests.capture.conftest import IBUPROFEN, LIANHUA, TOOTHPASTE, City, Clients, somebody
-from tests.conftest import SettableClock
+from tests.capture.conftest import IBUPROFEN, LIANHUA, TOOTHPASTE, City, somebody
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU
 from tests.factories.identities import flow_worker
@@ -357,9 +357,7 @@ class TestTheNetInFigures:
             await gaps_are_those_of_the_reconciliations(net, by)
 
     @pytest.mark.parametrize("net", [2], indirect=True)
-    async def test_ends_at_the_border_of_one_s_division(
-        self, net: GeneratedCity, client_for: Callable[[str | None], httpx.AsyncClient]
-    ) -> None:
+    async def test_ends_at_the_border_of_one_s_division(self, net: GeneratedCity, client_for: Clients) -> None:
         here = client_for(await keys.token(net.database, "epidemiologist", SHATOU, name="Synthetic street"))
         elsewhere = client_for(await keys.token(net.database, "official", LUOHU))
         for what in ("timeliness", "capture", "gaps"):

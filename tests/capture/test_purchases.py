@@ -13,7 +13,8 @@ from app.pharmacies.schemas import PharmacyPatch
 from app.pharmacies.service import change_pharmacy
 from app.webhooks.messages import data_for
 from app.webhooks.rules import Detail
-from tests.capture.conftest import IBUPROFEN, LIANHUA, TOOTHPASTE, City, Clients, somebody
+from tests.capture.conftest import IBUPROFEN, LIANHUA, TOOTHPASTE, City, somebody
+from tests.conftest import Clients
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU
 

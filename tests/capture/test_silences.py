@@ -18,8 +18,8 @@ from app.core.sealing import Keyring
 from app.flow import Flow
 from app.pharmacies.schemas import PharmacyPatch
 from app.pharmacies.service import change_pharmacy
-from tests.capture.conftest import City, Clients
-from tests.conftest import SettableClock
+from tests.capture.conftest import City
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU
 from tests.factories.world import build_world

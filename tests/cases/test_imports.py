@@ -1,10 +1,8 @@
 """Case lists as files: what authorities have, again and again, with overlaps."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import text
 
@@ -14,12 +12,11 @@ from app.core.sealing import Keyring
 from app.core.sheets import Record, SheetUnreadable
 from app.core.workbooks import XLSX
 from app.imports.refusals import ERRORS_COLUMN
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, load_divisions
 from tests.imports.tables import Desk, as_csv, as_xlsx, counts, import_worker, problems, rows_of_xlsx
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 PATH = "/v1/cases/import"
 HEADER = ["报告单位", "病例编号", "病种", "病例分类", "行政区划", "姓名", "证件号码", "电话", "发病日期", "确诊时间"]
 

@@ -1,7 +1,6 @@
 """Case lists through the authority's door."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,12 +13,11 @@ from app.cases.models import Case
 from app.core.database import Database
 from app.core.jobs import JobRow
 from app.people.models import Person
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, load_divisions
 from tests.factories.world import a_case, a_person
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 CONFIRMED_AT = "2026-02-17T12:10:00Z"
 
 

@@ -1,6 +1,5 @@
 """How much of a listed drug is noticed: an official says it, tills read it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,10 +12,9 @@ from app.catalogue.queries import CATALOGUE
 from app.catalogue.schemas import DrugListIn
 from app.catalogue.service import load_list
 from app.core.database import Database
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories.world import World, build_world
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 PLACE = {"division": "440304005"}
 LIMIT = {"most_per_purchase": 2, "most_per_buyer": 4, "within_days": 7}
 NONE = dict.fromkeys(LIMIT)
@@ -28,11 +26,6 @@ async def world(database: Database) -> World:
     async with database.transaction() as session:
         await load_list(session, a_list("合成片"), actor=SYSTEM, now=MOMENT)
     return world
-
-
-@pytest.fixture
-def official(world: World, client_for: Clients) -> httpx.AsyncClient:
-    return client_for(world.tokens["official"])
 
 
 def a_list(*wordings: str, **members: Any) -> DrugListIn:

@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import httpx
 import pytest
 
@@ -7,10 +5,9 @@ from app.auth.rules import SYSTEM, Role
 from app.catalogue.imports import load_shipped
 from app.core.database import Database
 from app.divisions.service import load_shipped as load_all_divisions
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories.keys import token
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 PATH = "/v1/catalogue"
 FUTIAN = {"division": "440304"}
 

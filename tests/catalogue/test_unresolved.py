@@ -16,8 +16,7 @@ from app.catalogue.rows import MOST_PER_PHARMACY, Sighting, note_sightings
 from app.catalogue.vocabulary import AliasKind
 from app.core.database import Database
 from app.core.ids import new_id
-from tests.catalogue.test_routes import Clients
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU
 from tests.factories.world import World, a_person, build_world

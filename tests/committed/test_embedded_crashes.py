@@ -4,7 +4,6 @@ The commands are real processes; each holds the server of one data folder until 
 """
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import asyncpg
 import pytest
 
 from app.core.embedded import EmbeddedPostgres, running
+from tests.core.test_embedded import ask, data_of
 
 COMMAND = """
 import sys
@@ -80,16 +80,7 @@ def command(data_dir: Path) -> Iterator[Callable[[], Command]]:
 
 
 def postmaster(data_dir: Path) -> int:
-    record = json.loads((data_dir / "postgres" / "cluster.json").read_text())
-    return int((data_dir / "postgres" / record["path"] / "postmaster.pid").read_text().split()[0])
-
-
-async def ask(url: str, question: str) -> object:
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(question)
-    finally:
-        await connection.close()
+    return int((data_of(data_dir) / "postmaster.pid").read_text().split()[0])
 
 
 async def answers_within(url: str, seconds: float) -> float:

@@ -2,20 +2,19 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
 
-from app.core.database import Database
 from app.core.middleware import DEFAULT_BODY_LIMIT
 from app.core.pagination import encode_cursor
+from tests.conftest import Clients
 from tests.factories.pharmacies import pharmacy_body
-from tests.factories.world import World, a_case, a_purchase, build_world
+from tests.factories.world import World, a_case, a_purchase
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 JSON = {"content-type": "application/json"}
 SECRET = "王秘密"  # noqa: S105 - a name that nobody has
 
@@ -31,11 +30,6 @@ ROUTES = {
     ),
 }
 """Role, path and a good body of routes that read their body by hand and of some that the framework reads for."""
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
 
 
 class Sender:

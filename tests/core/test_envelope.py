@@ -2,19 +2,18 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.core import metrics
-from app.core.database import Database
 from app.core.http import Transaction
 from app.core.log import JsonLines, configure
-from tests.factories.world import World, a_purchase, build_world
+from tests.conftest import Clients
+from tests.factories.world import World, a_purchase
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 IDENTITIES = ("王小样", "11010519491231002", "13800138000", "合成花园")
 
 
@@ -42,11 +41,6 @@ def lines() -> Iterator[Lines]:
     yield handler
     root.removeHandler(handler)
     ours.setLevel(before)
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
 
 
 class TestARequest:

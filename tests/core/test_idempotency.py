@@ -1,6 +1,5 @@
 """`Idempotency-Key` over HTTP: once done, always answered alike; refused, never remembered."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,13 +12,12 @@ from app.auth.models import ApiKey
 from app.core.database import Database
 from app.core.idempotency import IdempotencyKey, IdempotencyKeyMalformed, purge, read_key
 from app.pharmacies.models import Pharmacy
-from tests.conftest import MOMENT, SettableClock
+from tests.conftest import MOMENT, Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, load_divisions
 from tests.factories.pharmacies import enrolled, pharmacy_body
 from tests.factories.world import World, build_world
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 PATH = "/v1/pharmacies"
 
 

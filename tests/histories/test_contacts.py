@@ -1,7 +1,7 @@
 """Who else was at the counter, over HTTP and against a look at every pair. Everybody here is synthetic."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -18,14 +18,13 @@ from app.core.ids import new_id
 from app.core.sealing import Keyring
 from app.histories import exposures
 from app.registrations.models import Registration
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU, load_divisions
 from tests.factories.identities import resident_number
 from tests.factories.rewards import World
 from tests.histories.people import WANG, bought, listed, presented
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 MINUTE = timedelta(minutes=1)
 MINUTES = (1, 30, 240)
 

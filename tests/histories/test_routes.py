@@ -1,6 +1,6 @@
 """Searching, reading and revealing over HTTP. Everybody here is synthetic."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,13 +15,12 @@ from app.core.database import Database
 from app.core.ids import new_id
 from app.core.sealing import Keyring
 from app.histories import service
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU, load_divisions
 from tests.factories.rewards import World
 from tests.histories.people import NUMBER, OTHER_NUMBER, WANG, bought, listed, presented
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 DAY = timedelta(days=1)
 PURPOSE = "contact tracing of case 2026-0217-001"
 SECRETS = ("王小明", "李雷", NUMBER, OTHER_NUMBER, "13800138000", "13900139000", "某花园")

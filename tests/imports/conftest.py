@@ -1,13 +1,10 @@
 """A clerk in the synthetic city."""
 
-from collections.abc import Callable
-
-import httpx
 import pytest
 
 from app.core.database import Database
 from app.core.sealing import Keyring
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories.world import World, build_world
 from tests.imports.tables import Desk, import_worker
 
@@ -20,7 +17,7 @@ async def world(database: Database) -> World:
 @pytest.fixture
 def desk(
     world: World,
-    client_for: Callable[[str | None], httpx.AsyncClient],
+    client_for: Clients,
     database: Database,
     keyring: Keyring,
     clock: SettableClock,

@@ -1,10 +1,8 @@
 """Files of purchases through the till's doors."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from sqlalchemy import text
 
@@ -16,7 +14,7 @@ from app.imports.importers import Importers
 from app.imports.service import purge_imports
 from app.imports.working import Work
 from app.registrations.imports import RegistrationImporter
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.world import World
 from tests.imports.tables import (
@@ -32,7 +30,6 @@ from tests.imports.tables import (
     rows_of_xlsx,
 )
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 GOOD = [a_row(1), a_row(2)]
 LOST = a_row(3, 证件号码="1.10105E+17")
 LOST_NUMBER = "11010519491231002X"

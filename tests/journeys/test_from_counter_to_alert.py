@@ -1,25 +1,15 @@
 """The whole story through the doors: a purchase, a case, a match, a reward, an alert; and its reverse."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
-from app.core.database import Database
 from app.core.handlers import Registry
 from app.core.runner import Runner
 from app.core.sealing import Keyring
 from app.flow import Flow
-from tests.conftest import SettableClock
-from tests.factories.world import World, a_case, build_world
-
-Clients = Callable[[str | None], httpx.AsyncClient]
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
+from tests.conftest import Clients, SettableClock
+from tests.factories.world import World, a_case
 
 
 class City:

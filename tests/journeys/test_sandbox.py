@@ -1,6 +1,5 @@
 """A sandbox answers like a pharmacy, and nothing that it was sent is ever seen elsewhere. Everybody here is synthetic."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,11 +20,10 @@ from app.registrations.jobs import forget_trials
 from app.registrations.models import Registration
 from app.rewards.models import RewardDecision
 from app.webhooks.models import Event
-from tests.conftest import MOMENT, SettableClock
+from tests.conftest import MOMENT, Clients, SettableClock
 from tests.factories.pharmacies import pharmacy_body
 from tests.factories.world import World, a_case, a_person, build_world
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 EXPOSED = {"answers": {"stay_in_affected_area_14d": True}, "temperature_c": 38.5}
 
 

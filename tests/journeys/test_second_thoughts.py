@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from app.core.database import Database
 from app.core.sealing import Keyring
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories.world import World, a_person, a_purchase, build_world
-from tests.journeys.test_from_counter_to_alert import City, Clients
+from tests.journeys.test_from_counter_to_alert import City
 
 STRANGER = a_person(name="李小样", document={"type": "passport", "number": "E12345678"}, phone="13900139000")
 

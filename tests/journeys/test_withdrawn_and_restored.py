@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from app.core.database import BoundDatabase, Database
 from app.core.sealing import Keyring
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories.identities import resident_number
 from tests.factories.world import a_case, a_person, build_world
-from tests.journeys.test_from_counter_to_alert import City, Clients
+from tests.journeys.test_from_counter_to_alert import City
 
 BEFORE, AFTER = "2026-02-14T20:10:00+08:00", "2026-02-17T20:10:00+08:00"
 """Confirmations before and after the purchases."""

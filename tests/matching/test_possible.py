@@ -1,20 +1,16 @@
 """Possible matches through the doors: each pass, from both sides, and what a worker may not leave behind. All are synthetic."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 
-from app.core.database import Database
 from app.core.sealing import Keyring
 from app.people.documents import lengthen
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories.identities import flow_worker, old_form, resident_number
-from tests.factories.world import World, a_case, a_person, build_world
+from tests.factories.world import World, a_case, a_person
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 ABSENT = dict.fromkeys(("document", "phone", "name", "birth_date"), "absent")
 RESIDENT = resident_number(1)
 SLIPPED = old_form(RESIDENT)[:13] + "9" + old_form(RESIDENT)[14:]
@@ -87,11 +83,6 @@ STRANGERS = {
     ),
     "nothing but a name": (a_person(document=None, phone=None), a_person(document=None, phone=None)),
 }
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
 
 
 async def found(

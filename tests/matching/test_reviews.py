@@ -1,6 +1,5 @@
 """Reviewing matches: who says what of which two people, and what follows for all their matches. All people are synthetic."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +10,11 @@ from sqlalchemy import text
 
 from app.core.database import Database
 from app.core.sealing import Keyring
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import LUOHU
 from tests.factories.identities import flow_worker
 from tests.factories.world import World, a_case, a_person, build_world
-
-Clients = Callable[[str | None], httpx.AsyncClient]
 
 HOMOPHONE = a_person(name="汪晓阳", document={"type": "passport", "number": "E12345678"})
 """Whose phone and name are much like those of the person on the list."""

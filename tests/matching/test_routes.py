@@ -1,6 +1,5 @@
 """Looking at matches: what agreed, within one's division, without identities."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -10,24 +9,13 @@ import pytest
 
 from app.core.database import Database
 from app.core.sealing import Keyring
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import LUOHU
 from tests.factories.identities import flow_worker, old_form
-from tests.factories.world import World, a_case, a_person, build_world
+from tests.factories.world import World, a_case, a_person
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 OLD = old_form("11010519491231002X")
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
-
-
-@pytest.fixture
-async def epidemiologist(world: World, client_for: Clients) -> httpx.AsyncClient:
-    return client_for(world.tokens["epidemiologist"])
 
 
 @pytest.fixture

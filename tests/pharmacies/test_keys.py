@@ -1,6 +1,5 @@
 """A till's key: replaced in time, seen, listed; a chain's key for many pharmacies."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +9,12 @@ import pytest
 from app.auth.guards import KnownActors
 from app.core.database import Database
 from app.core.http import Services
-from tests.conftest import MOMENT, SettableClock
+from tests.conftest import MOMENT, Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, load_divisions
 from tests.factories.pharmacies import enrolled
 from tests.factories.world import build_world
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,12 +10,10 @@ from app.audit.models import AuditEntry
 from app.core.database import Database
 from app.people.models import Person
 from app.pharmacies.models import RosterEntry
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, load_divisions
 from tests.factories.pharmacies import enrolled
-
-Clients = Callable[[str | None], httpx.AsyncClient]
 
 # Synthetic identities.
 WANG = {"name": "王小明", "document": {"type": "resident_id", "number": "11010519491231002X"}, "phone": "13800138000"}

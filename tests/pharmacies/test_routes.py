@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,12 +15,11 @@ from app.core.ids import new_id
 from app.pharmacies.models import Pharmacy
 from app.pharmacies.queries import PHARMACIES, standing_at, standings_of
 from app.pharmacies.rules import Standing, Statement, standing_on
-from tests.conftest import MOMENT, SettableClock
+from tests.conftest import MOMENT, Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU, load_divisions
 from tests.factories.pharmacies import credit_code, enrolled, pharmacy_body
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 TODAY = china_day(MOMENT)
 
 

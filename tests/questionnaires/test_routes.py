@@ -1,6 +1,5 @@
 """Questionnaires through their doors, and what they make of a purchase. Everybody here is synthetic."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,25 +12,8 @@ from app.core.database import Database
 from app.questionnaires.service import load_shipped
 from tests.conftest import MOMENT, SettableClock
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU
-from tests.factories.world import DISEASE, World, build_world
+from tests.factories.world import DISEASE, World
 from tests.questionnaires.test_rules import choice, number, yes_no
-
-Clients = Callable[[str | None], httpx.AsyncClient]
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
-
-
-@pytest.fixture
-def till(world: World, client_for: Clients) -> httpx.AsyncClient:
-    return client_for(world.tills[0])
-
-
-@pytest.fixture
-def official(world: World, client_for: Clients) -> httpx.AsyncClient:
-    return client_for(world.tokens["official"])
 
 
 def a_questionnaire(*questions: dict[str, Any], **members: Any) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -14,11 +13,9 @@ from app.core.snapshots import versions
 from app.regimes.models import RegimeState
 from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeKind
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU, load_divisions
-
-Clients = Callable[[str | None], httpx.AsyncClient]
 
 
 @pytest.fixture

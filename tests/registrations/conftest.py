@@ -1,31 +1,8 @@
-"""A till in the synthetic city."""
+"""Sending purchases, and reading what was wrong with one."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
-
-from app.core.database import Database
-from tests.factories.world import World, build_world
-
-Clients = Callable[[str | None], httpx.AsyncClient]
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
-
-
-@pytest.fixture
-def till(world: World, client_for: Clients) -> httpx.AsyncClient:
-    """The till of the world's first pharmacy."""
-    return client_for(world.tills[0])
-
-
-@pytest.fixture
-def official(world: World, client_for: Clients) -> httpx.AsyncClient:
-    return client_for(world.tokens["official"])
 
 
 def errors_of(answer: httpx.Response) -> list[tuple[str, str]]:

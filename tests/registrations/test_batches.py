@@ -9,10 +9,11 @@ from sqlalchemy import text
 
 from app.core.database import Database
 from app.registrations.models import Registration
+from tests.conftest import Clients
 from tests.factories import keys
 from tests.factories.pharmacies import enrolled
 from tests.factories.world import World, a_person
-from tests.registrations.conftest import Clients, errors_of, send
+from tests.registrations.conftest import errors_of, send
 from tests.registrations.test_routes import stored
 
 BATCH = "/v1/registrations/batch"

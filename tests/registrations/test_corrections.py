@@ -9,11 +9,11 @@ from sqlalchemy import text
 
 from app.core.database import Database
 from app.registrations.models import Registration, RegistrationRevision
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.pharmacies import enrolled
 from tests.factories.world import World, a_person, a_purchase
-from tests.registrations.conftest import Clients, errors_of, send
+from tests.registrations.conftest import errors_of, send
 
 OTHER = a_person(name="李小样", document=None, document_missing_reason="forgotten", phone="13900139000")
 

@@ -10,13 +10,13 @@ from app.auth.rules import SYSTEM
 from app.core.database import Database
 from app.regimes.schemas import RegimeIn
 from app.regimes.service import declare_regime
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import SHATOU
 from tests.factories.identities import resident_number
 from tests.factories.pharmacies import enrolled
 from tests.factories.world import DISEASE, World, a_person, build_world
-from tests.registrations.conftest import Clients, send
+from tests.registrations.conftest import send
 
 IBUPROFEN = "布洛芬缓释胶囊"
 CODES = [f"8999999{number:013d}" for number in range(4)]

@@ -13,12 +13,12 @@ from app.core.ids import new_id
 from app.core.pagination import encode_cursor
 from app.regimes.schemas import RegimeIn
 from app.regimes.service import declare_regime
-from tests.conftest import MOMENT, SettableClock
+from tests.conftest import MOMENT, Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU
 from tests.factories.pharmacies import enrolled
 from tests.factories.world import World, a_person
-from tests.registrations.conftest import Clients, errors_of, send
+from tests.registrations.conftest import errors_of, send
 
 SECRETS = ("王小样", "11010519491231002", "13800138000", "合成花园", "李四样", "13900139000")
 

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from app.cli import cli
 from app.registrations.verifying import Report, read_keys, verify
+from tests.conftest import Clients
 from tests.factories.world import World, a_person, a_purchase
-from tests.registrations.conftest import Clients, send
+from tests.registrations.conftest import send
 from tests.registrations.test_corrections import a_correction, correct, void
 
 Verify = Callable[..., Report]

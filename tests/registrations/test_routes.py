@@ -15,12 +15,12 @@ from app.pharmacies.models import Pharmacy
 from app.regimes.schemas import RegimeIn
 from app.regimes.service import declare_regime
 from app.registrations.models import Registration, RegistrationItem
-from tests.conftest import MOMENT, SettableClock
+from tests.conftest import MOMENT, Clients, SettableClock
 from tests.factories import keys
 from tests.factories.divisions import LUOHU, SHATOU
 from tests.factories.pharmacies import enrolled
 from tests.factories.world import DISEASE, World, a_person, build_world
-from tests.registrations.conftest import Clients, errors_of, send
+from tests.registrations.conftest import errors_of, send
 
 SAMPLE = {
     "client_reference": "POS7-20260215-000123",

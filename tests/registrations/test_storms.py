@@ -2,11 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from sqlalchemy import func, select
 
@@ -20,11 +18,9 @@ from app.registrations.drafts import Submission
 from app.registrations.intake import MOST_FROM_ONE, Intake
 from app.registrations.models import Registration
 from app.registrations.schemas import RegistrationIn
-from tests.conftest import SettableClock
+from tests.conftest import Clients, SettableClock
 from tests.factories import keys
 from tests.factories.world import World, a_purchase, build_world
-
-Clients = Callable[[str | None], httpx.AsyncClient]
 
 
 class StandingStill:

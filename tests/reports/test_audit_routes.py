@@ -1,7 +1,5 @@
 """The trail as an auditor reads it."""
 
-from collections.abc import Callable
-
 import httpx
 import pytest
 from sqlalchemy import text
@@ -11,17 +9,10 @@ from app.auth.rules import SYSTEM
 from app.core.database import Database
 from app.core.sealing import Keyring
 from tests.audit.test_service import disarm
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import FUTIAN, LUOHU
-from tests.factories.world import World, build_world
-
-Clients = Callable[[str | None], httpx.AsyncClient]
-
-
-@pytest.fixture
-async def world(database: Database) -> World:
-    return await build_world(database)
+from tests.factories.world import World
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -14,7 +13,7 @@ from app.auth.rules import Role
 from app.core.database import Database
 from app.core.sealing import Keyring
 from app.rewards import service
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import divisions, keys
 from tests.factories.rewards import CONFIRMED, PURCHASED, World
 
@@ -22,9 +21,7 @@ REPORT = "/v1/rewards/report"
 
 
 @pytest.fixture
-async def official(
-    database: Database, keyring: Keyring, client_for: Callable[[str | None], httpx.AsyncClient]
-) -> httpx.AsyncClient:
+async def official(database: Database, keyring: Keyring, client_for: Clients) -> httpx.AsyncClient:
     """An official of Shenzhen; two pharmacies, five cases of two months, one of them not confirmed, one reward paid."""
     await divisions.load_divisions(database)
     approver, payer = [await keys.actor(database, "official", "4403", name=f"Synthetic {n}") for n in "AB"]
@@ -76,7 +73,7 @@ class TestTheReport:
         self,
         official: httpx.AsyncClient,
         database: Database,
-        client_for: Callable[[str | None], httpx.AsyncClient],
+        client_for: Clients,
     ) -> None:
         client = client_for(await keys.token(database, Role.OFFICIAL, divisions.LUOHU))
         report = (await client.get(REPORT, params={"group_by": "division"})).json()

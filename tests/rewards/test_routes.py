@@ -1,6 +1,5 @@
 """Rewards over HTTP: what officials see and do, and what others are refused."""
 
-from collections.abc import Callable
 from uuid import UUID
 
 import httpx
@@ -11,11 +10,9 @@ from app.core.database import Database
 from app.core.sealing import Keyring
 from app.rewards import service
 from app.rewards.routes import choose_language
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import divisions, keys
 from tests.factories.rewards import World
-
-Clients = Callable[[str | None], httpx.AsyncClient]
 
 
 @pytest.fixture

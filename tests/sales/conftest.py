@@ -1,6 +1,5 @@
-"""Tills and officials of a synthetic city that state and read sales."""
+"""Two pharmacies of the synthetic city state sales, and others read them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -9,7 +8,6 @@ import pytest
 from app.core.database import Database
 from tests.factories.world import World, build_world
 
-Clients = Callable[[str | None], httpx.AsyncClient]
 PATH = "/v1/sales"
 IBUPROFEN = "布洛芬缓释胶囊"
 LIANHUA = "连花清瘟胶囊"
@@ -18,17 +16,6 @@ LIANHUA = "连花清瘟胶囊"
 @pytest.fixture
 async def world(database: Database) -> World:
     return await build_world(database, pharmacies=2)
-
-
-@pytest.fixture
-def till(world: World, client_for: Clients) -> httpx.AsyncClient:
-    """The till of the first pharmacy."""
-    return client_for(world.tills[0])
-
-
-@pytest.fixture
-def official(world: World, client_for: Clients) -> httpx.AsyncClient:
-    return client_for(world.tokens["official"])
 
 
 def sales(*items: tuple[str, int], **members: Any) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from app.core.database import Database
 from app.pharmacies.schemas import PharmacyPatch
 from app.pharmacies.service import change_pharmacy
 from app.sales.models import SalesItem
-from tests.conftest import MOMENT
+from tests.conftest import MOMENT, Clients
 from tests.factories import keys
 from tests.factories.divisions import LUOHU
 from tests.factories.pharmacies import enrolled
 from tests.factories.world import World
-from tests.sales.conftest import IBUPROFEN, LIANHUA, PATH, Clients, sales, shown, state
+from tests.sales.conftest import IBUPROFEN, LIANHUA, PATH, sales, shown, state
 
 
 class TestAStatement:

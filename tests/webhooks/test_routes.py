@@ -1,6 +1,5 @@
 """The doors: who may open them, what they answer, what they refuse."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,11 +11,11 @@ from app.core.database import Database
 from app.core.ids import new_id
 from app.core.sealing import Keyring
 from app.webhooks.publishing import publish
+from tests.conftest import Clients
 from tests.factories.divisions import FUTIAN, LUOHU, SHATOU, load_divisions
 from tests.factories.keys import token
 from tests.factories.webhooks import SAMPLE, an_event
 
-Client = Callable[[str | None], httpx.AsyncClient]
 URL = "https://hooks.example.org/sentinel?key=1"
 
 
@@ -25,19 +24,19 @@ def body(**members: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def client(client_for: Client, database: Database, epidemiologist: Actor) -> httpx.AsyncClient:
+async def client(client_for: Clients, database: Database, epidemiologist: Actor) -> httpx.AsyncClient:
     """An epidemiologist of Futian."""
     return client_for(await token(database, "epidemiologist", FUTIAN))
 
 
 @pytest.fixture
-async def official(client_for: Client, database: Database) -> httpx.AsyncClient:
+async def official(client_for: Clients, database: Database) -> httpx.AsyncClient:
     """An official of Futian."""
     return client_for(await token(database, "official", FUTIAN))
 
 
 @pytest.fixture
-async def stranger(client_for: Client, database: Database) -> httpx.AsyncClient:
+async def stranger(client_for: Clients, database: Database) -> httpx.AsyncClient:
     """An epidemiologist of Luohu, next door."""
     return client_for(await token(database, "epidemiologist", LUOHU))
 
@@ -117,7 +116,7 @@ class TestSubscribing:
 
     @pytest.mark.parametrize("role", ["pharmacy", "health_authority", "auditor", "admin"])
     async def test_is_for_epidemiologists_and_officials(
-        self, client_for: Client, database: Database, sample_kinds: None, role: str
+        self, client_for: Clients, database: Database, sample_kinds: None, role: str
     ) -> None:
         await load_divisions(database)
         client = client_for(await token(database, role, FUTIAN))
