@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from app.cases.vocabulary import CLASSIFICATIONS, COLUMNS, DISEASES
-from app.registrations import cells
-from app.registrations.cells import CellWrong, Read
-from app.registrations.columns import SAMPLE_BEGINS, Path, Plan, find_name, fold_header, plan_with
+from app.imports import cells
+from app.imports.cells import CellWrong, Read
+from app.imports.columns import SAMPLE_BEGINS, Path, Plan, find_name, fold_header, plan_with
+from app.registrations.cells import document_type
 
 _NAMES: Mapping[str, str] = {fold_header(one): name for name, others in COLUMNS.items() for one in (name, *others)}
 
@@ -33,7 +34,7 @@ _CELLS: Mapping[str, tuple[Path, Read]] = {
     "classification": (("classification",), cells.one_of(CLASSIFICATIONS)),
     "division": (("division",), cells.code),
     "name": (("person", "name"), cells.plain),
-    "document_type": (("person", "document", "type"), cells.document_type),
+    "document_type": (("person", "document", "type"), document_type),
     "document_number": (("person", "document", "number"), cells.code),
     "document_missing_reason": (("person", "document_missing_reason"), cells.plain),
     "phone": (("person", "phone"), cells.code),

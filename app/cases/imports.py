@@ -15,11 +15,11 @@ from app.core.errors import AppError, FieldError
 from app.core.sealing import Keyring
 from app.core.sheets import Record, RowError
 from app.core.validation import refusal
+from app.imports.columns import Plan, is_sample, sentence
 from app.imports.importers import Verdict
 from app.imports.refusals import ERRORS_COLUMN
 from app.imports.rows import record_together
-from app.registrations.columns import Plan, close_document, is_sample
-from app.registrations.imports import sentence
+from app.registrations.columns import close_document
 
 _MEANT: Mapping[type[AppError], str] = {CaseConflict: "/case_number", CaseWouldDowngrade: "/classification"}
 """The cell that an error about a whole row is about."""

@@ -13,12 +13,13 @@ from app.core.errors import AppError, FieldError
 from app.core.sealing import HashKind, Keyring
 from app.core.sheets import Record, RowError
 from app.core.validation import refusal
+from app.imports.columns import Plan, is_sample, sentence
 from app.imports.importers import Verdict
 from app.imports.refusals import ERRORS_COLUMN
 from app.imports.rows import record_together
 from app.pharmacies.models import Pharmacy
 from app.pharmacies.rules import fold_code
-from app.registrations.columns import Body, Plan, is_sample, plan_of
+from app.registrations.columns import Body, body_of, plan_of
 from app.registrations.drafts import Submission
 from app.registrations.schemas import RegistrationIn
 from app.registrations.service import (
@@ -70,7 +71,7 @@ class RegistrationImporter:
     def _read(self, plan: Plan, record: Record, licences: Mapping[str, UUID]) -> tuple[RegistrationIn, Body] | Verdict:
         if is_sample(record):
             return Verdict("skipped")
-        body = plan.body_of(record)
+        body = body_of(plan, record)
         if not isinstance(body, Body):
             return Verdict("invalid", body)
         content = body.content
@@ -97,12 +98,6 @@ class RegistrationImporter:
         return row.model_copy(
             update={"client_reference": _PLACEHOLDER + self._keyring.hash(HashKind.CONTENT, content).hex()}
         )
-
-
-def sentence(error: RowError, complaints: Mapping[str, str]) -> str:
-    """Return a complaint as whoever corrects the row reads it; `complaints` has the Chinese for its code."""
-    told = complaints.get(error.code, error.detail)
-    return f"{error.column}: {told} ({error.code})" if error.column else f"{told} ({error.code})"
 
 
 async def _licences(session: AsyncSession, actor: Actor) -> dict[str, UUID]:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from app.core.clock import CHINA
 from app.core.errors import FieldError
 from app.core.sheets import Record, SheetUnreadable
-from app.registrations import cells
-from app.registrations.cells import CellWrong
-from app.registrations.columns import Body, name_of, plan_of, template
+from app.imports import cells
+from app.imports.cells import CellWrong
+from app.registrations.cells import answer, celsius, quantity, symptoms, yes_or_no
+from app.registrations.columns import Body, body_of, name_of, plan_of, template
 from app.registrations.schemas import RegistrationIn
 
 IGNORED = "错误原因/errors"
@@ -21,7 +22,7 @@ MOMENT = datetime(2026, 2, 15, 9, 41, tzinfo=CHINA)
 
 
 def body(header: Sequence[str], *row: str) -> Any:
-    found = plan_of(header, IGNORED).body_of(Record(2, list(row)))
+    found = body_of(plan_of(header, IGNORED), Record(2, list(row)))
     return found.content if isinstance(found, Body) else [(one.column, one.code) for one in found]
 
 
@@ -93,7 +94,7 @@ class TestARow:
     def test_with_more_cells_than_the_header_is_not_guessed_at(self) -> None:
         assert body(LEAST, "2026-02-15 09:41", "甲样", "A", "") != [("", "too_many_cells")]
         assert body(LEAST, "2026-02-15 09:41", "甲样", "A", "B") == [("", "too_many_cells")]
-        assert plan_of(LEAST, IGNORED).body_of(Record(2, ["x"], broken=True))[0].code == "row_unreadable"  # type: ignore[index]
+        assert body_of(plan_of(LEAST, IGNORED), Record(2, ["x"], broken=True))[0].code == "row_unreadable"  # type: ignore[index]
 
     @pytest.mark.parametrize(
         ("pointer", "column"),
@@ -150,14 +151,14 @@ class TestACell:
                 cells.code(lost)
 
     def test_answers_in_several_ways(self) -> None:
-        assert [cells.answer(text) for text in ("是", "否", "3", "-1", "Green")] == [True, False, 3, -1, "green"]
-        assert [cells.answer(text) for text in ("home、Park", "home|park|", "14 days", "|")] == [
+        assert [answer(text) for text in ("是", "否", "3", "-1", "Green")] == [True, False, 3, -1, "green"]
+        assert [answer(text) for text in ("home、Park", "home|park|", "14 days", "|")] == [
             ["home", "park"],
             ["home", "park"],
             "14 days",
             [],
         ]
-        assert [cells.yes_or_no(text) for text in ("√", "0", "Yes")] == [True, False, True]
+        assert [yes_or_no(text) for text in ("√", "0", "Yes")] == [True, False, True]
 
     @settings(max_examples=100, deadline=None)
     @given(text=st.text(min_size=1, max_size=20))
@@ -166,10 +167,10 @@ class TestACell:
             cells.instant,
             cells.code,
             cells.codes,
-            cells.quantity,
-            cells.celsius,
-            cells.symptoms,
-            cells.answer,
+            quantity,
+            celsius,
+            symptoms,
+            answer,
         ):
             with suppress(CellWrong):
                 read(text)
