@@ -14,8 +14,8 @@ class Language(StrEnum):
 
 
 @lru_cache(maxsize=256)
-def preferred(accept_language: str | None) -> Language:
-    """Return the language that an `Accept-Language` field prefers (RFC 9110, 12.5.4); Chinese where it leaves the choice.
+def preferred(accept_language: str | None, otherwise: Language = Language.ZH) -> Language:
+    """Return the language that an `Accept-Language` field prefers (RFC 9110, 12.5.4); `otherwise` where it leaves the choice.
 
     >>> preferred("fr-CH, en;q=0.8, zh-CN;q=0.7").value
     'en'
@@ -27,7 +27,13 @@ def preferred(accept_language: str | None) -> Language:
         weight = _weight(parameter)
         weights[primary] = max(weight, weights.get(primary, 0.0))
     anything = weights.get("*", 0.0)
-    return max(Language, key=lambda language: weights.get(language.value, anything))
+    languages: tuple[Language, ...] = (otherwise, *Language)
+    return max(languages, key=lambda language: weights.get(language.value, anything))
+
+
+def said_in(language: Language) -> dict[str, str]:
+    """Return the headers of an answer that is in a language."""
+    return {"Content-Language": language.value, "Vary": "Accept-Language"}
 
 
 def _weight(parameter: str) -> float:

@@ -12,7 +12,7 @@ from app.auth.guards import requires
 from app.auth.rules import Actor, Permission, Role
 from app.core.errors import FieldError, InvalidRequest, NotFound
 from app.core.http import Keys, Now, Transaction
-from app.core.languages import preferred
+from app.core.languages import preferred, said_in
 from app.core.pagination import Page, Paging, row_number
 from app.pharmacies.queries import PHARMACIES
 from app.registrations import queries
@@ -21,7 +21,7 @@ from app.registrations.corrections import RegistrationVoided, correct_registrati
 from app.registrations.queries import Visible
 from app.registrations.receipt_schemas import PublicKeyOut, PublicKeysOut, ReceiptFilter, ReceiptOut, ReceiptsOut
 from app.registrations.receipts import find_receipts, list_receipts, sign
-from app.registrations.routes import answer_of, said_in
+from app.registrations.routes import answer_of
 from app.registrations.schemas import (
     CorrectionIn,
     RegistrationAnswer,

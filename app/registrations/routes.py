@@ -12,7 +12,7 @@ from app.auth.rules import PURCHASES, ROWS, Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
 from app.core.http import Transaction, operation_id, services
-from app.core.languages import Language, preferred
+from app.core.languages import Language, preferred, said_in
 from app.core.pagination import Page, Paging
 from app.core.repeats import Repeats, name_of
 from app.core.schemas import RowResult
@@ -173,11 +173,6 @@ async def list_registrations(
 async def get_registration(registration_id: UUID, session: Transaction, actor: Viewer) -> RegistrationDetail:
     """Show one registration with its earlier revisions, without identities."""
     return await queries.get_registration(session, registration_id, visible=Visible.to(actor))
-
-
-def said_in(language: Language) -> dict[str, str]:
-    """Return the headers of an answer whose advice is in a language."""
-    return {"Content-Language": language.value, "Vary": "Accept-Language"}
 
 
 def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring, language: Language) -> RegistrationAnswer:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.http import Now, Transaction
+from app.core.languages import Language, preferred, said_in
 from app.core.pagination import Page, Paging
 from app.rewards import queries, service
 from app.rewards.rules import as_policy
@@ -18,7 +19,6 @@ from app.rewards.schemas import (
     DecisionFilter,
     DecisionOut,
     JudgementIn,
-    Language,
     PoliciesOut,
     PolicyOut,
     RefusalIn,
@@ -36,42 +36,16 @@ Verb = Callable[..., Awaitable[None]]
 """What an official does to a decision."""
 
 
-def preferred_language(
+async def preferred_language(
     response: Response,
     accept_language: Annotated[
         str | None, Header(description="`zh` or `en`; English unless Chinese is preferred")
     ] = None,
 ) -> Language:
     """Return the language in which criteria are read out, and say on the response which it is."""
-    language = choose_language(accept_language or "")
-    response.headers["Content-Language"] = language
-    response.headers["Vary"] = "Accept-Language"
+    language = preferred(accept_language, Language.EN)
+    response.headers.update(said_in(language))
     return language
-
-
-def choose_language(accepted: str) -> Language:
-    """Return the better liked of Chinese and English in an `Accept-Language` value (RFC 9110, 12.5.4).
-
-    >>> choose_language("zh-CN,zh;q=0.9,en;q=0.8")
-    'zh'
-    >>> choose_language("de, en;q=0.7, zh;q=0.3")
-    'en'
-    """
-    liking = {"en": 0.0, "zh": 0.0}
-    for part in accepted.split(",")[:20]:
-        tag, _, quality = part.strip().partition(";")
-        primary = tag.split("-")[0].lower()
-        if primary in liking:
-            liking[primary] = max(liking[primary], _quality(quality))
-    return "zh" if liking["zh"] > liking["en"] else "en"
-
-
-def _quality(parameter: str) -> float:
-    name, _, value = parameter.strip().partition("=")
-    try:
-        return min(1.0, max(0.0, float(value))) if name == "q" else 1.0
-    except ValueError:
-        return 0.0
 
 
 Spoken = Annotated[Language, Depends(preferred_language)]

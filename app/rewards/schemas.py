@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
@@ -11,8 +11,6 @@ from pydantic_core import PydanticCustomError
 from app.core.schemas import Day, DivisionCode, Filter, Model, Out, Reason
 from app.rewards.criteria import Award, CriterionCode
 from app.rewards.rules import Act, DecisionStatus
-
-Language = Literal["zh", "en"]
 
 MonthText = Annotated[str, StringConstraints(pattern=r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])$")]
 

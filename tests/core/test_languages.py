@@ -32,6 +32,21 @@ class TestThePreferredLanguage:
     def test_is_the_one_with_the_most_weight(self, field: str | None, language: str) -> None:
         assert preferred(field) == Language(language)
 
+    @pytest.mark.parametrize(
+        ("field", "language"),
+        [
+            ("", "en"),
+            ("*", "en"),
+            ("de", "en"),
+            ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+            ("ZH-Hant-HK", "zh"),
+            ("zh;q=0", "en"),
+            (";;,,;q=nan", "en"),
+        ],
+    )
+    def test_is_what_the_door_says_otherwise(self, field: str, language: str) -> None:
+        assert preferred(field, Language.EN) == Language(language)
+
     @given(st.text())
     def test_is_one_of_the_two_whatever_was_sent(self, field: str) -> None:
         assert preferred(field) in Language

@@ -9,7 +9,6 @@ from app.auth.rules import Role
 from app.core.database import Database
 from app.core.sealing import Keyring
 from app.rewards import service
-from app.rewards.routes import choose_language
 from tests.conftest import MOMENT, Clients
 from tests.factories import divisions, keys
 from tests.factories.rewards import World
@@ -160,21 +159,3 @@ class TestThePolicies:
             "1000.00",
             3,
         )
-
-
-class TestTheLanguage:
-    @pytest.mark.parametrize(
-        ("accepted", "language"),
-        [
-            ("", "en"),
-            ("*", "en"),
-            ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
-            ("de, en;q=0.7, zh;q=0.3", "en"),
-            ("ZH-Hant-HK", "zh"),
-            ("zh;q=0", "en"),
-            ("zh;q=much", "en"),
-            (";;,,;q=nan", "en"),
-        ],
-    )
-    def test_is_the_better_liked_one(self, accepted: str, language: str) -> None:
-        assert choose_language(accepted) == language
