@@ -35,7 +35,7 @@ from app.catalogue.vocabulary import AliasKind
 from app.core.batches import RowReader
 from app.core.clock import china_day
 from app.core.errors import InvalidRequest, NotFound
-from app.core.http import Built, Now, Services, Transaction, is_held, services
+from app.core.http import Built, Now, Services, Transaction, services, unless_held
 from app.core.pagination import Page, Paging, row_number
 from app.core.validation import field_errors
 
@@ -104,10 +104,7 @@ async def read_catalogue(request: Request, actor: Reader) -> Response:
     built = services(request)
     shelf = await _shelf_of(built).look()
     edition = shelf.edition(place.division, place.on or china_day(built.clock.now()), "?division")
-    headers = {"ETag": f'W/"{edition.fingerprint}"', "Cache-Control": "private, no-cache"}
-    if is_held(request.headers.get("if-none-match"), edition.fingerprint):
-        return Response(status_code=304, headers=headers)
-    return Response(_rendered(edition), headers=headers, media_type=JSON)
+    return unless_held(request.headers.get("if-none-match"), edition.fingerprint, lambda: _rendered(edition))
 
 
 @tills.post("/resolve", response_model=ResolvedListOut, openapi_extra=_PRODUCTS.documented())

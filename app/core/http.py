@@ -1,7 +1,7 @@
 """What every route is handed: its transaction, the time, the keyring; and how errors are told."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, cast
@@ -96,10 +96,13 @@ def problem(error: errors.AppError, request_id: str | None) -> Response:
     return Response(body, error.status, error.headers, PROBLEM_JSON)
 
 
-def is_held(if_none_match: str | None, fingerprint: str) -> bool:
-    """Say whether the caller holds what it asks for: its ETags, compared weakly (RFC 9110, 13.1.2)."""
+def unless_held(if_none_match: str | None, fingerprint: str, body: Callable[[], bytes]) -> Response:
+    """Answer with the body, or with 304 if the caller holds it: its ETags, compared weakly (RFC 9110, 13.1.2)."""
+    headers = {"ETag": f'W/"{fingerprint}"', "Cache-Control": "private, no-cache"}
     tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
-    return "*" in tags or f'"{fingerprint}"' in tags
+    if "*" in tags or f'"{fingerprint}"' in tags:
+        return Response(status_code=304, headers=headers)
+    return Response(body(), headers=headers, media_type="application/json")
 
 
 def request_id_of(request: Request) -> str | None:

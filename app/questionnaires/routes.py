@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.clock import china_day
-from app.core.http import Now, Transaction, is_held
+from app.core.http import Now, Transaction, unless_held
 from app.core.pagination import Page, Paging
 from app.questionnaires import queries, service
 from app.questionnaires.schemas import (
@@ -44,10 +44,7 @@ async def read_questionnaires(
     rows = await service.read_asked(session, place.division, place.on or china_day(now))
     body = AskedOut(questionnaires=[QuestionnaireOut.model_validate(row) for row in rows]).model_dump_json().encode()
     fingerprint = hashlib.sha256(body).hexdigest()[:32]
-    headers = {"ETag": f'W/"{fingerprint}"', "Cache-Control": "private, no-cache"}
-    if is_held(if_none_match, fingerprint):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    return unless_held(if_none_match, fingerprint, lambda: body)
 
 
 @router.get("/versions")
