@@ -1,9 +1,6 @@
 """`sentinel import` as an operator runs it: a process of its own, files of every form."""
 
-import asyncio
-import os
 import stat
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from sqlalchemy import text
 from app.core.clock import CHINA
 from app.core.database import Database
 from app.core.sealing import Keyring
+from tests.factories.commands import sentinel
 from tests.factories.world import World, build_world
 from tests.imports.tables import HEADER, a_row, as_csv, as_xlsx, rows_of_xlsx
 
@@ -23,24 +21,12 @@ class Shell:
     """A terminal on the server's machine."""
 
     def __init__(self, world: World, keyring: Keyring) -> None:
-        self.world = world
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "SENTINEL_DATABASE_URL": world.database.url,
-            "SENTINEL_SEALING_KEYS": keyring.notation(),
-        }
+        self.world, self._keyring = world, keyring
 
     async def run(self, *words: object) -> tuple[int, str]:
         """Run `sentinel import`; return its exit status and what it said."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "import"),
-            *map(str, words),
-            env=self._environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await process.communicate()
-        return process.returncode or 0, said.decode()
+        status, said, aside = await sentinel(self.world.database, self._keyring, "import", *words)
+        return status, aside + said
 
     async def purchases(self, file: Path, *words: object) -> tuple[int, str]:
         return await self.run("registrations", file, "--pharmacy", self.world.pharmacies[0], *words)
