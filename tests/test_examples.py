@@ -17,7 +17,7 @@ from tests.conftest import MOMENT, Clients
 from tests.factories.world import build_world
 
 CURL = re.compile(r"^curl (.+?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
-CALLERS = (Role.PHARMACY, Role.OFFICIAL, Role.EPIDEMIOLOGIST, Role.HEALTH_AUTHORITY)
+CALLERS = (Role.PHARMACY, Role.OFFICIAL, Role.EPIDEMIOLOGIST, Role.HEALTH_AUTHORITY, Role.AUDITOR)
 
 
 @dataclass(frozen=True, slots=True)
