@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0029_audit_patrols"
+revision = "0026_audit_patrols"
 down_revision = "0025_births_of_open"
 branch_labels = None
 depends_on = None
