@@ -134,11 +134,10 @@ class Guard(HTTPBearer):
             RateLimited: its key has asked for too much.
             Forbidden: the actor's role lacks the permission.
         """
-        built = services(request)
         actor = await actor_of(request)
         request.scope["actor_id"] = str(actor.account_id)
         if "rate_limit" not in request.scope:
-            meters_of(built).spend(request, actor, self.budget or BUDGETS[actor.role])
+            meters_of(services(request)).spend(request, actor, self.budget or BUDGETS[actor.role])
         if not actor.may(self.permission):
             raise Forbidden(f"Needs the permission {self.permission.value}")
         return actor
@@ -169,6 +168,7 @@ class TillRoute(APIRoute):
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)  # refuses
             return
+        scope["route"] = self  # for the log, also of a request that came here without the table of routes
         request = Request(scope, receive, send)
         response: Response = await self.endpoint(request, await self._guard(request))
         await response(scope, receive, send)

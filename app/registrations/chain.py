@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
@@ -93,6 +93,8 @@ class Receipt:
     hash: bytes
     salt: bytes | None
     key_id: int
+    signature: bytes | None = field(default=None, compare=False)
+    """Made when it is told, or before (`receipts.sign_ahead`): it is the same each time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ and go together; each is answered only after its commit. Under no load a purchas
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -16,8 +16,9 @@ from app.core.errors import AppError, DatabaseUnavailable, InternalError
 from app.core.log import logger
 from app.core.sealing import Keyring
 from app.core.turns import Turns
+from app.registrations.chain import Receipt
 from app.registrations.drafts import Submission
-from app.registrations.receipts import find_receipts, receipt_of
+from app.registrations.receipts import find_receipts, receipt_of, sign_ahead
 from app.registrations.rows import find_lines
 from app.registrations.service import Outcome, Recorded, record_registrations
 
@@ -63,13 +64,16 @@ class Intake:
             self._crowd[1].set()
         if self._draining < self._at_once:
             self._draining += 1
-            task = asyncio.create_task(self._drain())
-            self._tasks.add(task)  # the loop itself keeps no hold of it
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._drain())
         outcome = await future
         if isinstance(outcome, AppError):
             raise outcome
         return outcome
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)  # the loop itself keeps no hold of it
+        task.add_done_callback(self._tasks.discard)
 
     async def record_many(self, key: UUID | None, submissions: Sequence[Submission]) -> list[Outcome]:
         """Record a chunk of a batch when it is the key's turn: a key's batches follow each other, whatever it sends at once.
@@ -80,8 +84,10 @@ class Intake:
         async with self._turns.take(key), self._room:
             return await self.record_all(submissions)
 
-    async def record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
+    async def record_all(self, submissions: Sequence[Submission], *, signing: bool = False) -> list[Outcome]:
         """Record purchases in one transaction; duplicates come without lines and receipts, for which no batch asks.
+
+        With `signing` each new receipt is to have a signature of its own, and those are made while the database is at work.
 
         If it fails because of a row, that row must not refuse the others: each half is tried by itself, down to the row
         that fails alone, whose outcome is then the error.
@@ -92,7 +98,7 @@ class Intake:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._record_all(submissions)
+                return await self._record_all(submissions, signing)
             except Exception as error:
                 told = trouble(error)
                 if told is None:
@@ -103,11 +109,17 @@ class Intake:
                 if isinstance(told, DatabaseUnavailable) or attempt == ATTEMPTS:
                     raise told from error
         middle = len(submissions) // 2
-        return await self.record_all(submissions[:middle]) + await self.record_all(submissions[middle:])
+        first, rest = submissions[:middle], submissions[middle:]
+        return await self.record_all(first, signing=signing) + await self.record_all(rest, signing=signing)
 
-    async def _record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
+    async def _record_all(self, submissions: Sequence[Submission], signing: bool) -> list[Outcome]:
+        made = self._sign_ahead if signing else None
+        now = self._clock.now()
         async with self._database.transaction() as session:
-            return await record_registrations(session, submissions, now=self._clock.now(), keyring=self._keyring)
+            return await record_registrations(session, submissions, now=now, keyring=self._keyring, made=made)
+
+    def _sign_ahead(self, receipts: Sequence[Receipt]) -> None:
+        self._begin(sign_ahead(receipts, self._keyring))
 
     async def _complete(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Give duplicates what they were told the first time: their lines and their receipts."""
@@ -160,8 +172,9 @@ class Intake:
         try:
             while self._waiting:
                 together = self._next()
+                submissions = [submission for submission, _ in together]
                 try:
-                    outcomes = await self._complete(await self.record_all([submission for submission, _ in together]))
+                    outcomes = await self._complete(await self.record_all(submissions, signing=True))
                 except Exception as error:
                     outcomes = [error if isinstance(error, AppError) else InternalError()] * len(together)
                 for (_, future), outcome in zip(together, outcomes, strict=True):

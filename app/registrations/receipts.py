@@ -1,11 +1,13 @@
 """Adding links to the pharmacies' chains, and looking them up; set-based, in the transaction of what they are about.
 
 Adding is the last thing that a transaction does: from then until its commit it holds the heads of its pharmacies' chains, and
-nobody else can add to these. Nothing is signed meanwhile. A signature is made when a receipt is told, and is the same each time.
+nobody else can add to these. Nothing waits for a signature meanwhile. A signature is made when a receipt is told, and is the same
+each time; `sign_ahead` makes it while the database is at work.
 """
 
+import asyncio
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -49,11 +51,17 @@ _OF_PHARMACY = f"{_FIND} WHERE link.pharmacy_id = $1 AND link.number > $2 ORDER 
 
 
 async def add_links(
-    session: AsyncSession, entries: Sequence[Entry], *, now: datetime, keyring: Keyring
+    session: AsyncSession,
+    entries: Sequence[Entry],
+    *,
+    now: datetime,
+    keyring: Keyring,
+    made: Callable[[Sequence[Receipt]], None] | None = None,
 ) -> dict[UUID, Receipt]:
     """Add a link for each entry to its pharmacy's chain, in their order; return the receipts by registration.
 
-    Three statements, however many there are; two more for a pharmacy's first link. Call it once in a transaction, last.
+    Three statements, however many there are; two more for a pharmacy's first link. Call it once in a transaction, last. `made` is
+    called with the receipts before they are written down.
     """
     if not entries:
         return {}
@@ -71,6 +79,8 @@ async def add_links(
         salted = zip(group, salts, strict=False)
         receipts += chain.append(salted, number=number, previous=previous, received_at=now, key_id=keyring.key_id)
         last.append(receipts[-1])
+    if made is not None:
+        made(receipts)
     await connection.execute(
         _MOVE,
         [receipt.link.pharmacy_id for receipt in last],
@@ -169,11 +179,27 @@ def sign_stretch(stretch: Stretch, keyring: Keyring) -> ReceiptHeadOut:
     )
 
 
+async def sign_ahead(receipts: Sequence[Receipt], keyring: Keyring) -> None:
+    """Sign receipts that are about to be told, one between any two things that others do.
+
+    Whoever tells one that is not signed yet signs it and does not wait. A receipt whose transaction fails is told to nobody.
+    """
+    for receipt in receipts:
+        _signature(receipt, keyring)
+        await asyncio.sleep(0)
+
+
 def _signed(receipt: Receipt, keyring: Keyring) -> tuple[str, str]:
-    link = receipt.link
-    message = chain.head_message(link.pharmacy_id, link.number, receipt.hash)
     public = chain.key_id_of(keyring.public_key(PURPOSE, receipt.key_id))
-    return public, keyring.sign(PURPOSE, message, key_id=receipt.key_id).hex()
+    return public, _signature(receipt, keyring).hex()
+
+
+def _signature(receipt: Receipt, keyring: Keyring) -> bytes:
+    if receipt.signature is None:
+        link = receipt.link
+        message = chain.head_message(link.pharmacy_id, link.number, receipt.hash)
+        receipt.signature = keyring.sign(PURPOSE, message, key_id=receipt.key_id)
+    return receipt.signature
 
 
 def _receipt(row: Any, keyring: Keyring) -> Receipt:

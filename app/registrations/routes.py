@@ -91,10 +91,12 @@ async def record_registration(request: Request, actor: Till) -> Response:
     201 for a new one; 200 when the same content was sent before. 422 `registration_not_required` where nothing may be
     registered: the purchase was not stored.
     """
+    built = services(request)
+    intake: Intake = built.parts[Intake]
     row = await _READER.one(request)
-    recorded = await intake_of(request).record(Submission(actor, row))
+    recorded = await intake.record(Submission(actor, row))
     language = preferred(request.headers.get("accept-language"))
-    answer = answer_of(recorded, row, services(request).keyring, language)
+    answer = answer_of(recorded, row, built.keyring, language)
     status = 200 if recorded.duplicate else 201
     return Response(answer.model_dump_json(), status, said_in(language), "application/json")
 

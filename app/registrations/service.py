@@ -1,7 +1,7 @@
 """Recording purchases: one verb for one till's single purchase and for ten thousand rows."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
@@ -113,12 +113,14 @@ async def record_registrations(
     *,
     now: datetime,
     keyring: Keyring,
+    made: Callable[[Sequence[Receipt]], None] | None = None,
 ) -> list[Outcome]:
     """Record purchases; return what became of each, in order.
 
     An outcome that is an error (`ClientReferenceConflict`, `InvalidRequest`, `RegistrationNotRequired`, `PharmacyClosed`,
     `PharmacyNotYours`) concerns that row alone: it was not stored, and the others were not held up. `now` is the server's time of
-    receipt. About ten statements, whatever the number of rows.
+    receipt. About ten statements, whatever the number of rows. `made` is called with the new receipts while these are still being
+    written: what is done with them then is in vain if the transaction fails.
     """
     facts = await read_facts(session)
     named = [_name(submission, facts.directory, keyring) for submission in submissions]
@@ -131,7 +133,7 @@ async def record_registrations(
     # Whoever took a name between our look and our insert has committed by now; what it stored decides.
     rivals = await stored.find_by_reference(session, [n for n, draft in drafts.items() if draft.id not in winners])
     kept = [draft for draft in drafts.values() if draft.id in winners]
-    receipts = await add_links(session, [link_entry(draft) for draft in kept], now=now, keyring=keyring)
+    receipts = await add_links(session, [link_entry(draft) for draft in kept], now=now, keyring=keyring, made=made)
 
     def settle(row: Named) -> Outcome:
         draft = drafts[row.name]

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core import metrics
 from app.core.http import Transaction
 from app.core.log import JsonLines, configure
+from app.core.middleware import ShortWay
 from tests.conftest import Clients
 from tests.factories.world import World, a_purchase
 
@@ -158,3 +160,42 @@ class TestALogLine:
             assert isinstance(root.handlers[0].formatter, JsonLines)
         finally:
             root.handlers[:], root.level, access.disabled = before[0], before[1], before[2]
+
+
+class TestTheShortWay:
+    async def test_is_for_its_own_doors_and_nothing_else(self) -> None:
+        taken: list[str] = []
+
+        def noting(name: str) -> ASGIApp:
+            async def application(scope: Scope, receive: Receive, send: Send) -> None:
+                taken.append(name)
+
+            return application
+
+        app = ShortWay(noting("framework"), {("POST", "/here"): noting("door")})
+        for scope in (
+            {"type": "http", "method": "POST", "path": "/here"},
+            {"type": "http", "method": "GET", "path": "/here"},
+            {"type": "http", "method": "POST", "path": "/here/"},
+            {"type": "lifespan"},
+        ):
+            await app(scope, None, None)  # type: ignore[arg-type]  # nobody reads and nobody answers
+        assert taken == ["door", "framework", "framework", "framework"]
+
+    async def test_has_the_same_envelope(self, world: World, client_for: Clients, lines: Lines) -> None:
+        till = client_for(world.tills[0])
+        given = {"x-request-id": "01a20968-ebd0-7ac0-8095-b613b10a513f"}
+        answers = [
+            await till.post("/v1/registrations", json=world.purchase(), headers=given),
+            await till.post("/v1/registrations", content=b"{", headers=given | {"content-type": "application/json"}),
+            await till.post("/v1/registrations", content=b"x" * 300_000, headers=given),
+            await client_for("nobody").post("/v1/registrations", json={}, headers=given),
+            await till.put("/v1/registrations", json={}, headers=given),
+        ]
+        assert [answer.status_code for answer in answers] == [201, 400, 413, 401, 405]
+        assert {answer.headers["x-request-id"] for answer in answers} == set(given.values())
+        assert all(answer.json()["request_id"] == given["x-request-id"] for answer in answers[1:])
+        assert [(line["route"], line["status"]) for line in lines.of("sentinel.access")][:2] == [
+            ("/v1/registrations", 201),
+            ("/v1/registrations", 400),
+        ]

@@ -16,6 +16,7 @@ from app.registrations import intake as module
 from app.registrations.drafts import Submission
 from app.registrations.intake import ATTEMPTS, Intake
 from app.registrations.models import Registration
+from app.registrations.receipts import sign
 from app.registrations.schemas import RegistrationIn
 from app.registrations.service import Outcome, Recorded
 from tests.conftest import SettableClock
@@ -110,6 +111,22 @@ class TestPurchasesAtTheSameMoment:
                 await intake.record(submit())
 
         await asyncio.wait_for(asyncio.gather(*(till() for _ in range(3))), timeout=20)
+
+
+class TestAReceipt:
+    async def test_of_a_single_purchase_is_signed_before_it_is_told(
+        self, intake: Intake, submit: Any, keyring: Keyring
+    ) -> None:
+        single = (await intake.record(submit())).receipt
+        assert single is not None
+        ahead, link = single.signature, single.link
+        single.signature = None
+        assert (ahead or b"").hex() == sign(single, keyring).signature
+        assert link.number == 1
+
+    async def test_of_a_batch_s_row_is_not(self, intake: Intake, submit: Any) -> None:
+        outcomes = await intake.record_many(None, [submit() for _ in range(3)])
+        assert [one.receipt and one.receipt.signature for one in outcomes if isinstance(one, Recorded)] == [None] * 3
 
 
 class TestAPurchaseThatBreaksItsTransaction:
