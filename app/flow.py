@@ -1,16 +1,19 @@
 """THE STORY: what follows a registration, a case, a withdrawal.
 
 A till's purchase or an authority's list is committed together with a job. A worker then runs one of the tails below, each in
-one transaction: bring the matches into line, work out the rewards that they touch, raise the alerts – and publish,
-which is the last step because it takes a lock. If anything fails, nothing of it happened, and the job is tried again; every
-step is harmless when repeated.
+one transaction: bring the matches into line, judge what cases told of their purchases, raise the alerts – and publish, which is
+the last step because it takes a lock. If anything fails, nothing of it happened, and the job is tried again; every step is
+harmless when repeated.
 
     registration committed,
     corrected or voided ────┐
-                            ├─▶ rematch ─▶ evaluate rewards ─▶ judge declared purchases ─▶ raise alerts ─▶ publish events
-    case changed, ──────────┤          ▲
-    match reviewed ─────────┘          │
+                            ├─▶ rematch ─▶ judge declared purchases ─▶ raise alerts ─▶ publish events
+    case changed, ──────────┤          ▲                                     ┆
+    match reviewed ─────────┘          │                                     └┄┄▶ evaluate rewards
     standing or roster changed ────────┘
+
+Whoever looks for the sick is told first. What a pharmacy earns is worked out by a job of its own, which the tail leaves behind and which gives
+way to tails that are due (docs/decisions/told-before-paid.md).
 
 Matching runs after the commit, from a job that each side enqueues: whichever of two simultaneous facts commits last sees the other.
 A withdrawal is no special way: a discarded case, a corrected or voided registration is a fact like others, under which matches
@@ -48,7 +51,8 @@ from app.registrations.queries import REAL
 from app.registrations.rules import is_clue
 from app.registrations.schemas import Flag
 from app.registrations.service import RECORDED as REGISTRATIONS_RECORDED
-from app.rewards.service import evaluate_cases
+from app.rewards.service import DUE as REWARDS_DUE
+from app.rewards.service import evaluate_cases, evaluate_later
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +64,30 @@ class Flow:
     def register(self, registry: Registry) -> None:
         """Say which jobs the tails work on."""
         registry.transactional(REGISTRATIONS_RECORDED, self.after_registrations, batch=20)
-        # A province's list is followed in few large steps, of which one looks for matches while the other writes down rewards
-        # and alerts: each step reads policies, months and recipients once, and takes the locks of rewards and events once.
+        # A province's list is followed in few large steps, of which one looks for matches while the other writes down alerts:
+        # each step reads recipients once, and takes the lock of events once.
         registry.transactional(CASES_CHANGED, self.after_cases, batch=50, concurrency=2, timeout_seconds=180.0)
         registry.transactional(MATCHES_REVIEWED, self.after_reviews, batch=20)
         registry.transactional(PHARMACIES_CHANGED, self.after_pharmacies, batch=20)
+        urgent = (REGISTRATIONS_RECORDED, CASES_CHANGED, MATCHES_REVIEWED, PHARMACIES_CHANGED)
+        registry.transactional(REWARDS_DUE, self.evaluate_rewards, batch=50, timeout_seconds=180.0, gives_way_to=urgent)
 
     async def after_registrations(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
-        """Follow new, corrected and voided registrations: their matches, the rewards and alerts of these, the clues among them.
+        """Follow new, corrected and voided registrations: their matches, the alerts of these, the clues among them.
 
-        Rewards are worked out for all cases that are or were matched: a correction may change a reward and not the match.
+        Rewards fall due for all cases that are or were matched: a correction may change a reward and not the match.
         """
         ids = _ids(jobs, "registration_ids")
         changes = await rematch(session, registration_ids=ids, now=now, keyring=self.keyring)
         cases = await cases_matched_with(session, ids)
-        await evaluate_cases(session, cases, now=now)
+        await evaluate_later(session, cases)
         net = await judge_purchases(session, cases, now=now)
         await note_reports(session, ids)
         alerts = [*await _clues(session, ids), *await _news_of(session, changes), *net.raised]
         await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
 
     async def after_cases(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
-        """Follow new and changed cases. Rewards are worked out for all that have matches: confirmation alone changes them.
+        """Follow new and changed cases. Rewards fall due for all that have matches: confirmation alone changes them.
 
         So does what is told: a match with a suspected case that is confirmed now is more urgent news than it was.
         """
@@ -91,7 +97,7 @@ class Flow:
         """Bring everything that follows from these cases into line, whether or not anything has changed in them."""
         changes = await rematch(session, case_ids=ids, now=now, keyring=self.keyring)
         matched = await cases_with_matches(session, ids)
-        await evaluate_cases(session, matched, now=now)
+        await evaluate_later(session, matched)
         net = await judge_purchases(session, ids, now=now)
         standing = await _reclassified(session, matched, changes)
         alerts = [*await _news_of(session, [*changes, *standing]), *net.raised]
@@ -102,7 +108,7 @@ class Flow:
         reviews = [UUID(job.payload["review_id"]) for job in jobs]
         registrations, changes = await follow_reviews(session, reviews, now=now, keyring=self.keyring)
         cases = await cases_matched_with(session, registrations)
-        await evaluate_cases(session, cases, now=now)
+        await evaluate_later(session, cases)
         net = await judge_purchases(session, cases, now=now)
         alerts = [*await _news_of(session, changes), *net.raised]
         await raise_alerts(session, alerts, ended=net.ended, now=now, keyring=self.keyring)
@@ -113,9 +119,13 @@ class Flow:
         And what was told of purchases there: a pharmacy that was closed had nothing to register.
         """
         pharmacies = [UUID(job.payload["pharmacy_id"]) for job in jobs]
-        await evaluate_cases(session, await cases_matched_at(session, pharmacies), now=now)
+        await evaluate_later(session, await cases_matched_at(session, pharmacies))
         net = await judge_purchases(session, await cases_declared_at(session, pharmacies), now=now)
         await raise_alerts(session, net.raised, ended=net.ended, now=now, keyring=self.keyring)
+
+    async def evaluate_rewards(self, session: AsyncSession, jobs: Sequence[Job], *, now: datetime) -> None:
+        """Work out what the pharmacies of these cases earn, however many tails have asked for it meanwhile."""
+        await evaluate_cases(session, _ids(jobs, "case_ids"), now=now)
 
 
 def _ids(jobs: Iterable[Job], name: str) -> list[UUID]:

@@ -94,7 +94,7 @@ async def whole_list(filled: Filled, now: datetime) -> bool:
     _as_a_worker()
     await database.dispose()  # a database that is copied has no connection
     copied = Database(await City(filled.url, []).copy("stages"))
-    spent = await follow(database, keyring, meter)
+    told, everything = await follow(database, keyring, meter)
     after = await bare_join(filled.url, meter)
     stages = await stages_of(copied, keyring, meter)
     for one in (database, copied):
@@ -111,14 +111,15 @@ async def whole_list(filled: Filled, now: datetime) -> bool:
     )
     click.echo(f"   upload (not counted)   {upload}")
     click.echo(f"   bare join              {join}")
-    click.echo(f"   tail                   {spent}")
+    click.echo(f"   until all is told      {told}")
+    click.echo(f"   and rewards worked out {everything} ({everything.wall / join.wall:.2f} of the join)")
     for name, one in stages.items():
         click.echo(f"     {name:<20} {one}")
     per_match = (stages["one after the other"].cpu - stages["rematch"].cpu) / max(1, matches) * 1000
     click.echo(
-        f"   CPU: {spent.cpu / join.cpu if join.cpu else 0:.2f} of the join; after matching {per_match:.2f} ms for each match"
+        f"   CPU: {told.cpu / join.cpu if join.cpu else 0:.2f} of the join; after matching {per_match:.2f} ms for each match"
     )
-    fast = _verdict(spent.wall / join.wall, TAIL_AT_MOST)
+    fast = _verdict(told.wall / join.wall, TAIL_AT_MOST)
     click.echo("Quality, by the labels")
     return quality.tell(found, truth) and fast
 

@@ -1,8 +1,8 @@
-"""What follows a case list – matches, rewards, alerts, events – against the bare join of the keyed columns."""
+"""What follows a case list – matches, alerts, events, and rewards after them – against the bare join of the keyed columns."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +14,11 @@ import app.flow
 from app.core.clock import SystemClock
 from app.core.database import Database
 from app.core.handlers import Registry
-from app.core.jobs import queue_states
+from app.core.jobs import declared_kinds, queue_states
 from app.core.runner import Runner
 from app.core.sealing import Keyring
 from app.flow import Flow
+from app.rewards.service import DUE as REWARDS_DUE
 from benchmarks.spent import Meter, Spent
 
 # Every way in which hashes join two people, and nothing else: no window, no lock, no judgement, nothing opened.
@@ -63,9 +64,9 @@ class Stages:
 
     STEPS = (
         (app.flow, "rematch"),
-        (app.flow, "evaluate_cases"),
         (app.flow, "raise_alerts"),
         (app.alerts.service, "publish"),
+        (app.flow, "evaluate_cases"),
     )
 
     def __init__(self, meter: Meter) -> None:
@@ -93,22 +94,32 @@ class Stages:
             yield
 
 
-async def follow(database: Database, keyring: Keyring, meter: Meter) -> Spent:
-    """Let a worker's own loop do what the upload has enqueued; return what it cost."""
+async def follow(database: Database, keyring: Keyring, meter: Meter) -> tuple[Spent, Spent]:
+    """Let a worker's own loop do what the upload has enqueued; return what it cost until all matches were stored and all events
+    written, and until the rewards were worked out as well.
+    """
     runner = _runner(database, keyring)
-    with meter.measure() as spent:
+    urgent = sorted(declared_kinds().keys() - {REWARDS_DUE.name})
+    with meter.measure() as everything:
         loop = asyncio.create_task(runner.run())
-        waiting = 1
-        while waiting and not loop.done():
-            await asyncio.sleep(0.02)
-            async with database.transaction() as session:
-                states = await queue_states(session)
-            waiting = sum(state.ready + state.running for state in states)
+        with meter.measure() as told:
+            await _done(database, loop, urgent)
+        await _done(database, loop, [REWARDS_DUE.name])
     runner.stop()
     await loop
-    if dead := sum(state.dead for state in states):
-        raise RuntimeError(f"{dead} jobs failed")
-    return spent
+    return told, everything
+
+
+async def _done(database: Database, loop: asyncio.Task[None], kinds: Sequence[str]) -> None:
+    """Wait until no job of these kinds is left."""
+    waiting = 1
+    while waiting and not loop.done():
+        await asyncio.sleep(0.02)
+        async with database.transaction() as session:
+            states = await queue_states(session, kinds)
+        waiting = sum(state.ready + state.running for state in states)
+        if dead := sum(state.dead for state in states):
+            raise RuntimeError(f"{dead} jobs failed")
 
 
 async def stages_of(database: Database, keyring: Keyring, meter: Meter) -> Mapping[str, Spent]:

@@ -233,6 +233,26 @@ class TestABadJob:
             left = (await session.execute(text("SELECT kind, state, attempts, last_error FROM jobs"))).all()
         assert [tuple(row) for row in left] == [("registrations.recorded", "ready", 1, "ArithmeticError")]
 
+    async def test_that_cannot_be_rewarded_is_told_of_all_the_same(
+        self, city: City, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def evaluate_cases(*_: Any, **__: Any) -> None:
+            raise ArithmeticError
+
+        monkeypatch.setattr(flow, "evaluate_cases", evaluate_cases)
+        await city.buy()
+        clock.moment = LATER
+        await city.tell()
+        await city.worker.drain()
+        assert await city.told() == ["confirmed critical"]
+        assert await city.decisions() == []
+        monkeypatch.undo()
+        async with city.database.transaction() as session:
+            await session.execute(text("UPDATE jobs SET run_at = clock_timestamp()"))
+        await city.drain()
+        [decision] = await city.decisions()
+        assert decision["status"] == "proposed"
+
     async def test_about_what_no_longer_exists_is_simply_done(self, city: City) -> None:
         async with city.database.transaction() as session:
             await jobs.enqueue(session, RECORDED, [{"registration_ids": [new_id()]}])

@@ -108,13 +108,17 @@ ExternalHandler = Callable[[Sequence[Job], Context], Awaitable[Mapping[int, Outc
 
 @dataclass(frozen=True, slots=True)
 class Transactional:
-    """A transactional handler: up to `concurrency` batches of up to `batch` jobs at a time in one process."""
+    """A transactional handler: up to `concurrency` batches of up to `batch` jobs at a time in one process.
+
+    While jobs of the kinds in `gives_way_to` are due or under way anywhere, its own wait, up to `leases.PATIENCE_SECONDS`.
+    """
 
     kind: Kind
     handler: TransactionalHandler
     batch: int
     concurrency: int
     timeout_seconds: float
+    gives_way_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,9 @@ class Registry:
         batch: int = 200,
         concurrency: int = 1,
         timeout_seconds: float = 60.0,
+        gives_way_to: Sequence[Kind] = (),
     ) -> None:
-        """Register a transactional handler.
+        """Register a transactional handler; what is less urgent than other kinds gives way to them for a while.
 
         Raises:
             ValueError: the kind has a handler already, or has lanes.
@@ -158,7 +163,8 @@ class Registry:
         self._claim_name(kind)
         if kind.laned:
             raise ValueError(f"{kind.name}: lanes are for external handlers")
-        self.transactional_work[kind.name] = Transactional(kind, handler, batch, concurrency, timeout_seconds)
+        others = tuple(other.name for other in gives_way_to)
+        self.transactional_work[kind.name] = Transactional(kind, handler, batch, concurrency, timeout_seconds, others)
 
     def external(
         self,

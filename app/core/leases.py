@@ -21,6 +21,9 @@ CONNECTION_LOST = "ConnectionLost"
 SUSPECT_ATTEMPTS = 2
 """A job whose worker or connection vanished this often may be the cause, so from then on it is taken alone."""
 
+PATIENCE_SECONDS = 30.0
+"""How long jobs that give way to other kinds let these pass; as long as the longest list may take, and short of anybody's noticing."""
+
 RECLAIMED_AT_ONCE = 1_000
 
 
@@ -52,7 +55,8 @@ _CLAIM = (
 WITH due AS MATERIALIZED (
     SELECT id, run_at, attempts >= $5 AND coalesce(last_error = ANY($6::text[]), false) AS suspect
     FROM jobs
-    WHERE kind = $1 AND state = 'ready' AND lane IS NULL AND run_at <= (SELECT clock_timestamp())
+    WHERE kind = $1 AND state = 'ready' AND lane IS NULL
+      AND run_at <= (SELECT clock_timestamp() - make_interval(secs => $7::float8))
     ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), first AS (
     SELECT id, suspect FROM due ORDER BY run_at, id LIMIT 1
@@ -62,6 +66,15 @@ WITH due AS MATERIALIZED (
 """
     + _TAKE
 )
+
+_UNDER_WAY = """
+SELECT EXISTS (
+    SELECT FROM unnest($1::text[]) AS k (kind)
+    WHERE EXISTS (SELECT FROM jobs WHERE jobs.kind = k.kind AND state = 'running')
+    OR EXISTS (SELECT FROM jobs WHERE jobs.kind = k.kind AND state = 'ready' AND lane IS NULL
+               AND run_at <= (SELECT clock_timestamp()))
+)
+"""
 
 # Walks from lane to lane instead of from job to job: a million jobs of one slow lane cost one step.
 _CLAIM_LANES = (
@@ -95,16 +108,29 @@ WITH RECURSIVE lanes (lane) AS (
 )
 
 
-async def claim(session: AsyncSession, kind: str, *, limit: int, lease_seconds: float) -> list[Job]:
+async def under_way(session: AsyncSession, kinds: Sequence[str]) -> bool:
+    """Say whether a job of these kinds, none of which has lanes, is due or in a worker's hands."""
+    connection = await driver(session)
+    await connection.execute(_INDEXES_ONLY)
+    answer: bool = await connection.fetchval(_UNDER_WAY, list(kinds))
+    return answer
+
+
+async def claim(
+    session: AsyncSession, kind: str, *, limit: int, lease_seconds: float, due_for_seconds: float = 0.0
+) -> list[Job]:
     """Take up to `limit` due jobs of a kind without lanes, longest due first, under one new token.
 
-    Jobs that others are just taking are passed over. A suspect (see `SUSPECT_ATTEMPTS`) comes alone.
+    Jobs that others are just taking are passed over, and those that have not been due for so long. A suspect (see
+    `SUSPECT_ATTEMPTS`) comes alone.
     """
     connection = await driver(session)
     await connection.execute(_INDEXES_ONLY)
     token = uuid4()
     vanished = [LEASE_EXPIRED, CONNECTION_LOST]
-    rows = await connection.fetch(_CLAIM, kind, limit, token, lease_seconds, SUSPECT_ATTEMPTS, vanished)
+    rows = await connection.fetch(
+        _CLAIM, kind, limit, token, lease_seconds, SUSPECT_ATTEMPTS, vanished, due_for_seconds
+    )
     return _jobs(rows, token)
 
 

@@ -115,6 +115,7 @@ class Runner:
         self._kinds = [*registry.transactional_work, *registry.external_work]
         self._bells: dict[str, Bell] = {kind: Bell() for kind in self._kinds}
         self._last_lane: dict[str, str] = defaultdict(str)
+        self._giving_way: dict[str, tuple[str, ...]] = {}
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -176,7 +177,13 @@ class Runner:
     async def _claim(self, work: Transactional | External, limit: int) -> list[Job]:
         kind, seconds = work.kind.name, self.pace.lease_seconds
         async with self.database.transaction() as session:
-            if isinstance(work, External) and work.kind.laned:
+            if isinstance(work, Transactional):
+                due_for = 0.0
+                if work.gives_way_to and await leases.under_way(session, work.gives_way_to):
+                    due_for = leases.PATIENCE_SECONDS
+                    self._giving_way[kind] = work.gives_way_to
+                jobs = await leases.claim(session, kind, limit=limit, lease_seconds=seconds, due_for_seconds=due_for)
+            elif work.kind.laned:
                 # As slots become scarce each lane gets fewer of them, so that slow lanes cannot fill them all.
                 jobs = await leases.claim_in_lanes(
                     session,
@@ -212,6 +219,7 @@ class Runner:
             if jobs:
                 await self.execution.transactional(work, jobs)
             elif not self._stopping.is_set():
+                self._let_pass(work.kind.name)
                 await bell.wait(since)
 
     async def _send(self, work: External) -> None:
@@ -232,6 +240,12 @@ class Runner:
                 if not jobs and not self._stopping.is_set():
                     await bell.wait(since)
             await flights.land()
+
+    def _let_pass(self, kind: str) -> None:
+        """Wake the loops that gave way to a kind of which nothing is due."""
+        for waiting in [waiting for waiting, others in self._giving_way.items() if kind in others]:
+            del self._giving_way[waiting]
+            self._bells[waiting].ring()
 
     def _ring(self, kinds: Sequence[str]) -> None:
         for kind in kinds:

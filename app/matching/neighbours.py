@@ -30,10 +30,14 @@ _ON_A_LIST = "(SELECT true FROM cases WHERE cases.person_id = there.id LIMIT 1)"
 # 15 digits has one mark, the name: all numbers of that name that were shown in 18 are looked at. Marks are few, and for a whole list they are
 # read from end to end. `OFFSET 0` keeps each look at people a look into an index: few have marks, which the planner does not know, and it
 # would read all people instead.
-_NEAR = """
+#
+# Everybody under the phones is looked up once, in one scan of the index with all phones together. Of one name they are one person, if
+# documents do not part them. Of different names they are compared, unless both showed a resident number: these are one person or two, and
+# need no look.
+_NEIGHBOURS = """
 WITH here AS MATERIALIZED (
-    SELECT id, name_hash, document_hash, document_type FROM people
-    WHERE id = ANY($1::uuid[]) AND name_hash IS NOT NULL AND document_hash IS NOT NULL
+    SELECT id, name_hash, document_hash, document_type, phone_hash, encode(name_hash, 'hex') AS name
+    FROM people WHERE id = ANY($1::uuid[]) AND name_hash IS NOT NULL
 ), mine AS MATERIALIZED (
     SELECT here.id, here.name_hash, here.document_hash, mark.hash
     FROM here JOIN document_marks mark ON mark.person_id = here.id
@@ -41,7 +45,7 @@ WITH here AS MATERIALIZED (
     SELECT here.id, here.document_hash, mark.person_id
     FROM here JOIN document_marks mark ON mark.hash = here.name_hash
     WHERE here.document_type IN ('resident_id', 'medical_insurance_card')
-), pairs AS (
+), near AS (
     SELECT mine.id AS here, there.id AS there
     FROM mine
     CROSS JOIN LATERAL (SELECT person_id FROM document_marks WHERE hash = mine.hash OFFSET 0) AS theirs
@@ -60,31 +64,25 @@ WITH here AS MATERIALIZED (
     FROM old_forms
     CROSS JOIN LATERAL (SELECT id, document_hash FROM people WHERE id = old_forms.person_id OFFSET 0) AS there
     WHERE there.document_hash <> old_forms.document_hash AND {only}
-)
-SELECT here, there FROM pairs
-"""
-
-# Everybody under the phones is looked up once. Of one name they are one person, if documents do not part them. Of different names
-# they are compared, unless both showed a resident number: these are one person or two, and need no look.
-_PHONES = """
-WITH here AS MATERIALIZED (
-    SELECT id, phone_hash, encode(name_hash, 'hex') AS name, document_type IS DISTINCT FROM 'resident_id' AS open
-    FROM people WHERE id = ANY($1::uuid[]) AND phone_hash IS NOT NULL AND name_hash IS NOT NULL
 ), phones AS MATERIALIZED (
-    SELECT phone_hash, min(name) AS first, max(name) AS last, bool_or(open) AS open FROM here GROUP BY phone_hash
+    SELECT phone_hash, min(name) AS first, max(name) AS last, bool_or(document_type IS DISTINCT FROM 'resident_id') AS open
+    FROM here WHERE phone_hash IS NOT NULL GROUP BY phone_hash
+), found AS MATERIALIZED (
+    SELECT there.id, there.phone_hash, encode(there.name_hash, 'hex') AS name, there.document_type
+    FROM people there
+    WHERE there.phone_hash = ANY(ARRAY(SELECT phone_hash FROM phones)) AND there.name_hash IS NOT NULL AND {only}
 ), under AS MATERIALIZED (
-    SELECT there.id, there.phone_hash, encode(there.name_hash, 'hex') AS name,
-           (first <> last OR encode(there.name_hash, 'hex') <> first)
-           AND (open OR there.document_type IS DISTINCT FROM 'resident_id') AS compared
-    FROM phones JOIN people there ON there.phone_hash = phones.phone_hash
-    WHERE there.name_hash IS NOT NULL AND {only}
+    SELECT found.id, phone_hash, found.name,
+           (first <> last OR found.name <> first) AND (open OR document_type IS DISTINCT FROM 'resident_id') AS compared
+    FROM phones JOIN found USING (phone_hash)
 )
-SELECT true AS ours, id, phone_hash, NULL::uuid AS namesake
-FROM here WHERE phone_hash IN (SELECT phone_hash FROM under WHERE compared)
+SELECT 'near' AS what, here AS id, NULL::bytea AS phone_hash, there FROM near
 UNION ALL
-SELECT false, id, phone_hash, NULL FROM under WHERE compared
+SELECT 'ours', id, phone_hash, NULL FROM here WHERE phone_hash IN (SELECT phone_hash FROM under WHERE compared)
 UNION ALL
-SELECT true, here.id, NULL, under.id FROM here JOIN under USING (phone_hash, name) WHERE under.id <> here.id
+SELECT 'theirs', id, phone_hash, NULL FROM under WHERE compared
+UNION ALL
+SELECT 'namesake', here.id, NULL, under.id FROM here JOIN under USING (phone_hash, name) WHERE under.id <> here.id
 """
 
 
@@ -112,13 +110,12 @@ async def _look(
     session: AsyncSession, people: Collection[UUID], only: str, keyring: Keyring
 ) -> list[tuple[UUID, UUID, Finding | None]]:
     connection = await driver(session)
-    ids = list(people)
-    near = [(row["here"], row["there"]) for row in await connection.fetch(_NEAR.format(only=only), ids)]
-    rows = await connection.fetch(_PHONES.format(only=only), ids)
-    namesakes: list[tuple[UUID, UUID, Finding | None]] = [
-        (row["id"], row["namesake"], None) for row in rows if row["namesake"] is not None
-    ]
-    under_phones = [row for row in rows if row["namesake"] is None]
+    rows: defaultdict[str, list[Any]] = defaultdict(list)
+    for row in await connection.fetch(_NEIGHBOURS.format(only=only), list(people)):
+        rows[row["what"]].append(row)
+    near = [(row["id"], row["there"]) for row in rows["near"]]
+    under_phones = [*rows["ours"], *rows["theirs"]]
+    namesakes: list[tuple[UUID, UUID, Finding | None]] = [(row["id"], row["there"], None) for row in rows["namesake"]]
     involved = {one for pair in near for one in pair} | {row["id"] for row in under_phones}
     if not involved:
         return namesakes
@@ -136,7 +133,7 @@ def _alike(rows: Iterable[Any], identities: Mapping[UUID, Identity]) -> Iterator
         phone = phones[row["phone_hash"]]
         name = identities[row["id"]].name_comparable
         if name is not None:
-            (phone.ours if row["ours"] else phone.theirs)[name].append(row["id"])
+            (phone.ours if row["what"] == "ours" else phone.theirs)[name].append(row["id"])
     ways: dict[str, frozenset[str]] = {}
     for phone in phones.values():
         for name in (*phone.ours, *phone.theirs):

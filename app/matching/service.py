@@ -97,7 +97,8 @@ async def rematch(
     await let_reviews_wait(session)
     candidates = await _find_candidates(session, registration_ids, case_ids, keyring)
     stored = await find_stored(session, registration_ids=registration_ids, case_ids=case_ids)
-    if not stored.keys() <= candidates.keys():
+    standing = {key for key, match in stored.items() if match.status is not MatchStatus.WITHDRAWN}
+    if not standing <= candidates.keys():
         # A row that was given another presentation while we waited for it has been left out. It is locked now, so a second look
         # tells whether the match has really lost its ground.
         candidates = await _find_candidates(session, registration_ids, case_ids, keyring)

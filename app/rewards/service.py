@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.rules import SYSTEM, Actor
+from app.core import jobs
 from app.core.errors import AppError
 from app.core.ids import new_id
 from app.rewards import queries
@@ -36,6 +37,11 @@ from app.rewards.rules import (
     policy_in_force,
 )
 
+DUE = jobs.declare("rewards.due")
+"""Decisions about cases are to be computed anew; payload `{"case_ids": […]}`."""
+
+_CASES_PER_JOB = 500
+
 _DISCARDED = "The case was withdrawn"
 _UNFOUNDED = "The match on which it rested was withdrawn: the registration no longer bears it out"
 
@@ -52,6 +58,13 @@ class SameOfficial(AppError):
     """Whoever approved a reward may not pay it as well; another official has to."""
 
     status, code, title = 409, "same_official", "Another official must pay"
+
+
+async def evaluate_later(session: AsyncSession, case_ids: Collection[UUID]) -> None:
+    """Have the decisions about these cases computed once the transaction, which changes what they rest on, has committed."""
+    ids = list(case_ids)
+    chunks = [ids[start : start + _CASES_PER_JOB] for start in range(0, len(ids), _CASES_PER_JOB)]
+    await jobs.enqueue(session, DUE, [{"case_ids": chunk} for chunk in chunks])
 
 
 async def evaluate_cases(session: AsyncSession, case_ids: Collection[UUID], *, now: datetime) -> list[Decided]:

@@ -244,6 +244,57 @@ class TestABatch:
         assert dead.last_error == "LeaseExpired"
 
 
+class TestWhatGivesWay:
+    async def take(self, database: Database) -> list[int]:
+        async with database.transaction() as session:
+            waits = await leases.under_way(session, [SENT.name, "tests.nobody"])
+            patience = leases.PATIENCE_SECONDS if waits else 0
+            taken = await leases.claim(session, NOTED.name, limit=10, lease_seconds=30, due_for_seconds=patience)
+            await session.rollback()
+        return [job.payload["number"] for job in taken]
+
+    async def test_waits_for_what_is_due_or_under_way(self, database: Database, rows: Rows) -> None:
+        await put(database, [1])
+        assert await self.take(database) == [1]
+        await put(database, [2], SENT)
+        assert await self.take(database) == []
+        async with database.transaction() as session:
+            assert await leases.claim(session, SENT.name, limit=1, lease_seconds=30)
+        assert await self.take(database) == []
+
+    async def test_does_not_wait_for_what_comes_later_or_never(self, database: Database, rows: Rows) -> None:
+        await put(database, [1])
+        await put(database, [2], SENT, delay_seconds=60)
+        assert await self.take(database) == [1]
+        async with database.transaction() as session:
+            await session.execute(text("UPDATE jobs SET state = 'dead', run_at = now() WHERE kind = 'tests.sent'"))
+        assert await self.take(database) == [1]
+
+    async def test_does_not_wait_for_ever(self, database: Database, rows: Rows) -> None:
+        await put(database, [1, 2])
+        await put(database, [3], SENT)
+        async with database.transaction() as session:
+            waited = {"seconds": leases.PATIENCE_SECONDS}
+            await session.execute(
+                text(
+                    "UPDATE jobs SET run_at = run_at - make_interval(secs => :seconds) WHERE payload ->> 'number' = '1'"
+                ),
+                waited,
+            )
+        assert await self.take(database) == [1]
+
+    async def test_is_worked_on_after_the_others(self, database: Database, rows: Rows) -> None:
+        registry, notes, urgent = Registry(), Notes(), Notes()
+        registry.transactional(NOTED, notes, gives_way_to=[SENT])
+        registry.transactional(SENT, urgent)
+        await put(database, [1])
+        await put(database, [2], SENT)
+        assert await Runner(database, registry, clock=StillClock()).drain() == 2
+        assert (notes.calls, urgent.calls) == ([[1]], [[2]])
+        at = "SELECT array_agg(number ORDER BY ctid) FROM notes"
+        assert await rows.all(at) == [([2, 1],)]
+
+
 class TestAnExternalHandler:
     async def test_ends_each_job_as_it_says(self, database: Database, rows: Rows) -> None:
         recorded: list[tuple[int, type[Outcome]]] = []

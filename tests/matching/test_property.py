@@ -100,7 +100,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(Reclassified, NUMBERS, _classified()),
     st.builds(Corrected, NUMBERS, st.none() | PURCHASED),
     st.builds(Reviewed, st.integers(0, 5), st.sampled_from(["confirm", "reject", "reject", "reopen"])),
-    st.builds(Drained, st.sampled_from(["registrations", "cases", "matches", "again", "in vain"])),
+    st.builds(Drained, st.sampled_from(["registrations", "cases", "matches", "rewards", "again", "in vain"])),
 )
 
 
@@ -125,7 +125,7 @@ class Play:
 
     def __post_init__(self) -> None:
         self.workers = {}
-        for kind in ("registrations", "cases", "matches"):
+        for kind in ("registrations", "cases", "matches", "rewards"):
             worker = flow_worker(self.database, self.keyring, SettableClock(NOW))
             for name in [name for name in worker.registry.transactional_work if not name.startswith(kind)]:
                 del worker.registry.transactional_work[name]
