@@ -158,6 +158,8 @@ class Intake:
 
     async def _gather(self, crowd: int) -> None:
         """Wait until as many are waiting as have just been answered, or long enough."""
+        if len(self._waiting) >= crowd:
+            return
         is_there = asyncio.Event()
         self._crowd = crowd, is_there
         try:

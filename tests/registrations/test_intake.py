@@ -113,6 +113,16 @@ class TestPurchasesAtTheSameMoment:
         await asyncio.wait_for(asyncio.gather(*(till() for _ in range(3))), timeout=20)
 
 
+class TestACrowd:
+    async def test_that_came_back_meanwhile_is_not_waited_for(
+        self, intake: Intake, submit: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "GATHER_SECONDS", 60)
+        purchase = submit()
+        intake._waiting += [(purchase, asyncio.get_running_loop().create_future()) for _ in range(6)]
+        await asyncio.wait_for(intake._gather(6), timeout=10)
+
+
 class TestAReceipt:
     async def test_of_a_single_purchase_is_signed_before_it_is_told(
         self, intake: Intake, submit: Any, keyring: Keyring
