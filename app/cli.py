@@ -14,12 +14,12 @@ import click
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import importing, openapi, rematching, serving
+from app import helping, importing, openapi, rematching, serving
 from app.audit import service as audit
 from app.auth import service as auth
 from app.auth.models import ApiKey
 from app.auth.rules import DEFAULT_OVERLAP_DAYS, MOST_OVERLAP_DAYS, SYSTEM, Role
-from app.core import jobs
+from app.core import jobs, processes
 from app.core.clock import SystemClock
 from app.core.database import Database
 from app.core.embedded import EmbeddedPostgresError
@@ -69,7 +69,7 @@ def serve(host: str, port: int, workers: int, no_worker: bool) -> None:
 def worker(with_parent: bool) -> None:
     """Be a background worker; any number may run."""
     if with_parent:
-        serving.follow_parent()
+        processes.follow_parent()
     asyncio.run(serving.work(_settings(), SystemClock()))
 
 
@@ -252,7 +252,7 @@ def retry_dead_jobs(job_ids: tuple[int, ...], kind: str | None) -> None:
 
 
 @cli.command("import")
-@click.argument("kind", type=click.Choice([*importing.KINDS, *importing.ROW_KINDS]))
+@click.argument("kind", type=click.Choice([*importing.KINDS, *helping.ROW_KINDS]))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--pharmacy", "pharmacies", type=click.UUID, multiple=True, help="Whose registrations; repeat it for a chain."
@@ -267,7 +267,7 @@ def import_file(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path |
     """
     if (kind == RegistrationImporter.kind) != bool(pharmacies):
         raise click.UsageError("--pharmacy goes with registrations, and registrations with --pharmacy.")
-    if kind in importing.ROW_KINDS:
+    if kind in helping.ROW_KINDS:
         sys.exit(_import_rows(kind, file, pharmacies, out, dry_run))
     if out or dry_run:
         raise click.UsageError("--errors and --dry-run go with cases and registrations.")
@@ -310,13 +310,13 @@ def _import_rows(kind: str, file: Path, pharmacies: tuple[UUID, ...], out: Path 
     size = file.stat().st_size
 
     async def run(database: Database, keyring: Keyring) -> ImportOut:
-        serving.spare_the_collector()
-        rows = importing.RowFile(database, SystemClock(), keyring, importing.ROW_KINDS[kind](keyring))
+        processes.spare_the_collector()
+        rows = importing.RowFile(database, SystemClock(), keyring, helping.ROW_KINDS[kind](keyring))
         with click.progressbar(length=size, label=f"{kind}: {file.name}", file=sys.stderr) as bar:
 
             def told(position: int, whole: int) -> None:
                 bar.length = max(whole, 1)
-                bar.update(position - bar.pos)
+                bar.update(max(0, position - bar.pos))  # what was let go is read again at the end
 
             done = await rows.bring(file, pharmacies, dry_run=dry_run, told=told)
         if out is not None and (done.rows.conflict or done.rows.invalid):

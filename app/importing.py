@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.rules import SYSTEM, Actor
-from app.cases.imports import CaseImporter
 from app.catalogue.imports import import_lists
 from app.core.clock import Clock
 from app.core.database import Database
@@ -19,6 +18,7 @@ from app.core.sheet_text import CsvReader, Transcoder, delimiter_of, is_preamble
 from app.core.sheets import Lines, Record, RowError, SheetUnreadable
 from app.core.workbooks import OLE_BEGINS, ZIP_BEGINS, read_workbook
 from app.divisions.service import import_divisions
+from app.helping import helper
 from app.imports.importers import Importer, Importers
 from app.imports.queries import get_import, progress_of
 from app.imports.receiving import Reception
@@ -29,7 +29,6 @@ from app.imports.service import open_refusals
 from app.imports.working import Told, Work
 from app.pharmacies.imports import import_pharmacies
 from app.pharmacies.queries import PHARMACIES
-from app.registrations.imports import RegistrationImporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +42,6 @@ class Report:
 
 Import = Callable[[AsyncSession, Lines, datetime, Keyring], Awaitable[Report]]
 
-ROW_KINDS: Mapping[str, Callable[[Keyring], Importer]] = {
-    RegistrationImporter.kind: RegistrationImporter,
-    CaseImporter.kind: CaseImporter,
-}
-"""Tables of which each row stands for itself: they are sealed first and worked through like an upload (`RowFile`)."""
 _READ_AT_ONCE = 256 * 1024
 
 
@@ -76,7 +70,7 @@ def read_records(file: Path) -> list[Record]:
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """A file of rows on its way in: sealed, worked through and answered as an upload is, by this process itself."""
+    """A file of rows on its way in: sealed, worked through and answered as an upload is, by this process itself and its helper."""
 
     database: Database
     clock: Clock
@@ -101,7 +95,11 @@ class RowFile:
                 while data := content.read(_READ_AT_ONCE):
                     await reception.take(data)
             import_id = await reception.end(queue=False)
-        await Work(self.database, self.clock, self.keyring, Importers(self.importer)).go_on(import_id, told=told)
+        work = Work(self.database, self.clock, self.keyring, Importers(self.importer))
+        async with self.database.transaction() as session:
+            taken = await get_import(session, import_id, actor=actor)
+        async with helper(self.database, self.keyring, taken):
+            await work.go_on(import_id, told=told)
         return await self._look(import_id, actor)
 
     async def refusals(self, done: ImportOut) -> AsyncIterator[bytes]:

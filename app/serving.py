@@ -1,8 +1,5 @@
 """What a process needs to serve: a database, the keys, the application around them."""
 
-import gc
-import os
-import signal
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -21,6 +18,7 @@ from app.core.database import Database
 from app.core.embedded import running
 from app.core.http import Services
 from app.core.log import configure, logger
+from app.core.processes import spare_the_collector
 from app.core.runner import Pace
 from app.core.sealing import Keyring, load_or_create
 from app.core.settings import Settings, load_settings
@@ -135,17 +133,6 @@ def create(clock: Clock | None = None) -> FastAPI:
     return create_app(services, lifespan=lifespan)
 
 
-def spare_the_collector() -> None:
-    """Keep the garbage collector from going through what lives as long as the process.
-
-    A batch of a thousand rows makes some fifty thousand objects, nearly all of which die by their counts alone. With the
-    usual thresholds the collector would walk through every loaded module several times a batch.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
-
-
 async def work(settings: Settings, clock: Clock, pace: Pace | None = None) -> None:
     """Be a background worker until SIGTERM or SIGINT."""
     with place_of(settings) as place:
@@ -190,7 +177,7 @@ def worker_beside(command: Sequence[str]) -> Iterator[None]:
     """Keep a background worker running as a child for the length of the block; start it again if it dies.
 
     The child's standard input is a pipe from this process: when this process is killed, the pipe closes and the child ends
-    (`follow_parent`).
+    (`core.processes.follow_parent`).
     """
     leaving = threading.Event()
     children: list[subprocess.Popen[bytes]] = []
@@ -216,14 +203,3 @@ def worker_beside(command: Sequence[str]) -> Iterator[None]:
                 child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
-
-
-def follow_parent() -> None:
-    """Send this process SIGTERM when its standard input closes: whoever held the other end is gone."""
-
-    def watch() -> None:
-        while os.read(0, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watcher", daemon=True).start()

@@ -133,7 +133,7 @@ def serving(application: str, environment: dict[str, str], *, processes: int = 1
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = (
-        "from app.serving import follow_parent, listen; follow_parent(); "
+        "from app.core.processes import follow_parent; from app.serving import listen; follow_parent(); "
         f"listen({application!r}, host='127.0.0.1', port={port}, processes={processes})"
     )
     child = subprocess.Popen(

@@ -77,3 +77,17 @@ def _stat(pid: int) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return int(fields[1]), int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+
+
+def note_memory(pid: int, most: dict[int, float]) -> None:
+    """Note the most memory, in MB, that a living process and those that it has started ever held at once, each by itself."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    held = status.partition("VmHWM:")[2].split()
+    if held:
+        most[pid] = int(held[0]) / 1024
+    for child in children:
+        note_memory(int(child), most)

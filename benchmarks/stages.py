@@ -24,10 +24,10 @@ from sqlalchemy import event
 from app.core.clock import SystemClock
 from app.core.database import Database
 from app.core.http import Services
+from app.core.processes import spare_the_collector
 from app.core.sealing import Keyring
 from app.core.settings import Settings
 from app.main import create_app
-from app.serving import spare_the_collector
 from benchmarks.setting import KEYS, City
 
 EVERY_SECONDS = 0.001

@@ -200,7 +200,7 @@ class Keyring:
         return self._index.identifier
 
     def notation(self) -> str:
-        """Return the keys as `parse` reads them. A secret: for the key file and an operator's terminal only."""
+        """Return the keys as `parse` reads them. A secret: for the key file, an operator's terminal and a helper's pipe only."""
         return ",".join(key.notation() for key in self._all.values())
 
     def seal(self, plaintext: bytes, *, table: str, row: UUID, column: str) -> bytes:

@@ -7,5 +7,6 @@ says which columns there are and records the rows, through the same verb as ever
 of a table, whatever it is about.
 
 Invariants: a file may hold identities, so it is never plain at rest and is gone when the work is done; the rows of a chunk and the
-count of them commit together, so a worker that is killed loses nothing and counts nothing twice; a file without rows is said to be one.
+count of them commit together, so a worker that is killed loses nothing and counts nothing twice, and several may work on one file; a
+file without rows is said to be one.
 """

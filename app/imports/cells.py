@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from app.core.clock import CHINA
@@ -45,6 +46,8 @@ def code(text: str) -> str:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).strip()
+    elif text.isdecimal():  # what nearly every such cell holds
+        return text
     if _LOST_DIGITS.fullmatch(text):
         raise CellWrong(
             "cell_must_be_text", "A spreadsheet turned this into a number; format the cell as text and type it again"
@@ -91,6 +94,7 @@ def day(text: str) -> date:
         raise CellWrong("date_format", "There is no such day") from None
 
 
+@lru_cache(maxsize=100)
 def _zone(offset: str) -> timezone:
     if offset in "Zz":
         return UTC

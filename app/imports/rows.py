@@ -79,7 +79,8 @@ async def discard_import(session: AsyncSession, import_id: UUID) -> None:
 
 async def start_work(session: AsyncSession, import_id: UUID) -> Import | None:
     """Return an import to work on, marked as running; None if there is nothing (more) to do."""
-    found = await session.get(Import, import_id, with_for_update=True)
+    # Not against those whose chunks refer to it: a long file always has one under way.
+    found = await session.get(Import, import_id, with_for_update={"key_share": True})
     if found is None or found.state not in (ImportState.WAITING, ImportState.RUNNING):
         return None
     found.state = ImportState.RUNNING
@@ -92,9 +93,17 @@ async def keep_header(session: AsyncSession, import_id: UUID, header: Sequence[s
     await session.execute(update(Import).where(Import.id == import_id).values(header=list(header)))
 
 
-async def claim_chunk(session: AsyncSession, import_id: UUID, mark: Bookmark) -> bool:
-    """Take a chunk in hand; whoever else wants it waits for this transaction. False if it is done already."""
+_IN_HAND = "SELECT pg_try_advisory_xact_lock(hashtextextended('imports.chunk:' || $1, $2))"
+
+
+async def claim_chunk(session: AsyncSession, import_id: UUID, mark: Bookmark, *, wait: bool = True) -> bool:
+    """Take a chunk in hand for this transaction. False if it is done already or, unless one waits, in another's hands.
+
+    Whoever waits for a chunk whose taker fails has it then.
+    """
     connection = await driver(session)
+    if not (await connection.fetchval(_IN_HAND, str(import_id), mark.number) or wait):
+        return False
     claimed = await connection.fetchval(
         "INSERT INTO import_chunks (import_id, number, position, line, counts) VALUES ($1, $2, $3, $4, '{}')"
         " ON CONFLICT DO NOTHING RETURNING number",

@@ -2,6 +2,9 @@
 
 Each chunk is one transaction: its rows, and the count of what became of them. Two are under way at once, so that the database works
 on one while the next is read – unless rows build on each other. Whoever goes on after a crash begins behind the chunks that are done.
+
+Any number of processes may work on one file. Each reads all of it and records the chunks that are in nobody's hands; whoever
+comes to the end waits for those that still are, and takes over what was let go.
 """
 
 import asyncio
@@ -67,28 +70,26 @@ class Work:
         if found is None:
             return True
         until = None if seconds is None else time.monotonic() + seconds
-        at_once = 1 if self._importers[found.kind].in_order else self._at_once
-        tasks: set[asyncio.Task[None]] = set()
-        try:
-            sheet = _Sheet(self, found)
-            async for chunk in sheet.chunks(done):
-                if until is not None and time.monotonic() >= until:
-                    return False
-                tasks.add(asyncio.create_task(self._record(found, sheet.plan, chunk)))
-                if len(tasks) >= at_once:
-                    finished, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                    for task in finished:
-                        task.result()
-                if told is not None:
-                    told(chunk.mark.position, found.size)
-            await self._all(tasks)
-            await self._finish(found)
-        except SheetUnreadable as error:
-            await self._all(tasks)
-            await self._finish(found, problem=error.detail or error.title, result=ImportResult.UNREADABLE)
-        finally:
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return True
+        # Where rows build on each other nobody goes past a chunk that is in another's hands.
+        wait = self._importers[found.kind].in_order
+        while True:
+            end = await self._record_free(found, done, until=until, told=told, wait=wait)
+            if end is None:
+                return False
+            async with self._database.transaction() as session:
+                done = await bookmarks(session, import_id)
+            if len(done) >= end.chunks:
+                await self._finish(found, problem=end.problem, result=end.result)
+                return True
+            wait = True
+
+    async def help(self, import_id: UUID) -> None:
+        """Record the chunks of an import that are in nobody's hands; whoever leads it sees to the rest and to the end."""
+        async with self._database.transaction() as session:
+            found = await rows.start_work(session, import_id)
+            done = await bookmarks(session, import_id) if found is not None else []
+        if found is not None and not self._importers[found.kind].in_order:
+            await self._record_free(found, done, until=None, told=None, wait=False)
 
     async def give_up(self, import_id: UUID) -> None:
         """Say that an import could not be worked through, for a reason that is ours."""
@@ -110,9 +111,33 @@ class Work:
                 await rows.keep_header(session, found.id, cells)
         return plan
 
-    async def _all(self, tasks: set[asyncio.Task[None]]) -> None:
-        for task in [*tasks]:
-            await task
+    async def _record_free(
+        self, found: Import, done: list[Bookmark], *, until: float | None, told: Told | None, wait: bool
+    ) -> "_End | None":
+        """Go through the file and record what is not `done` and in nobody's hands; return where it ends, None if time is up."""
+        at_once = 1 if self._importers[found.kind].in_order else self._at_once
+        tasks: set[asyncio.Task[None]] = set()
+        sheet = _Sheet(self, found)
+        end = _End()
+        try:
+            async for chunk in sheet.chunks(done):
+                if until is not None and time.monotonic() >= until:
+                    return None
+                tasks.add(asyncio.create_task(self._record(found, sheet.plan, chunk, wait=wait)))
+                if len(tasks) >= at_once:
+                    finished, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    for task in finished:
+                        task.result()
+                if told is not None:
+                    told(chunk.mark.position, found.size)
+        except SheetUnreadable as error:
+            end.problem, end.result = error.detail or error.title, ImportResult.UNREADABLE
+        finally:
+            failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one is not None]
+        if failed:
+            raise failed[0]
+        end.chunks = sheet.last + 1
+        return end
 
     async def _finish(self, found: Import, *, problem: str | None = None, result: ImportResult | None = None) -> None:
         async with self._database.transaction() as session:
@@ -125,10 +150,10 @@ class Work:
                 result=result,
             )
 
-    async def _record(self, found: Import, plan: Any, chunk: Chunk) -> None:
+    async def _record(self, found: Import, plan: Any, chunk: Chunk, *, wait: bool) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._record_once(found, plan, chunk)
+                await self._record_once(found, plan, chunk, wait=wait)
             except Exception as error:
                 if attempt == ATTEMPTS or not isinstance(trouble(error), TryAgain):
                     raise
@@ -136,10 +161,10 @@ class Work:
             else:
                 return
 
-    async def _record_once(self, found: Import, plan: Any, chunk: Chunk) -> None:
+    async def _record_once(self, found: Import, plan: Any, chunk: Chunk, *, wait: bool) -> None:
         importer = self._importers[found.kind]
         async with self._database.transaction() as session:
-            if not await rows.claim_chunk(session, found.id, chunk.mark):
+            if not await rows.claim_chunk(session, found.id, chunk.mark, wait=wait):
                 return
             trial = await session.begin_nested() if found.dry_run else None
             verdicts = await importer.record(
@@ -152,12 +177,23 @@ class Work:
             )
 
 
+@dataclass(slots=True)
+class _End:
+    """Where a file ends: after how many chunks, and why, where it is no table from there on."""
+
+    chunks: int = 0
+    problem: str | None = None
+    result: ImportResult | None = None
+
+
 class _Sheet:
     """The rows of an uploaded file from its header on."""
 
     def __init__(self, work: Work, found: Import) -> None:
         self._work, self._found = work, found
         self.plan: Any = None
+        self.last = -1
+        """The number of the last chunk that was read."""
 
     async def chunks(self, done: list[Bookmark]) -> AsyncIterator[Chunk]:
         """Yield the chunks that are not in `done`."""
@@ -167,12 +203,12 @@ class _Sheet:
             if mark.number != start.number + 1:
                 break
             start = mark
+        self.last = start.number
         source = self._workbook(start) if self._found.format is ImportFormat.XLSX else self._text(start)
-        number = start.number
         async for records, position, line in source:
-            number += 1
-            if number not in numbers:
-                yield Chunk(Bookmark(number, position, line), records)
+            self.last += 1
+            if self.last not in numbers:
+                yield Chunk(Bookmark(self.last, position, line), records)
 
     async def _text(self, start: Bookmark) -> AsyncIterator[tuple[list[Record], int, int]]:
         if start.number >= 0:  # the header lies behind; it is needed all the same

@@ -45,7 +45,7 @@ class DocumentType(StrEnum):
     MEDICAL_INSURANCE_CARD = "medical_insurance_card"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)  # not frozen: each row of a batch makes one, at a fifth of the cost
 class Document:
     """A document as normalised.
 

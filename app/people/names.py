@@ -26,7 +26,7 @@ EMPTY = Problem(_POINTER, "name_empty", "The name has no letter in it, so it cou
 INVALID = Problem(_POINTER, "name_invalid", "The name is too long or has characters that no name has")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)  # not frozen: each row of a batch makes one, at a fifth of the cost
 class Name:
     """A name as it is shown (`value`) and as it is compared (`comparable`)."""
 

@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +13,17 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app import helping
+from app.core.clock import CHINA
 from app.core.database import Database
 from app.core.http import Services
 from app.core.sealing import Keyring
 from app.core.settings import Settings
 from app.core.workbooks import XLSX
+from app.helping import helper
 from app.imports.importers import Importers, Verdict
+from app.imports.models import Import
+from app.imports.rows import Bookmark, claim_chunk
 from app.imports.working import Work
 from app.main import create_app
 from app.registrations.imports import RegistrationImporter
@@ -59,6 +65,15 @@ class Office:
         async with asyncio.timeout(60):
             while True:
                 if await self.count("SELECT count(*) FROM import_chunks") >= chunks:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def somebody_waits(self) -> None:
+        """Wait until a statement waits for a lock."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with asyncio.timeout(60):
+            while True:
+                if await self.count(query):
                     return
                 await asyncio.sleep(0.02)
 
@@ -181,3 +196,50 @@ class TestFilesAtOnce:
         assert sum(one["created"] for one in rows) == 3_000 - WRONG  # type: ignore[index]
         assert sum(one["duplicate"] for one in rows) == 2 * (3_000 - WRONG)  # type: ignore[index]
         assert await office.count("SELECT count(*) FROM registrations") == 3_000 - WRONG
+
+
+class TestAHelper:
+    def work(self, office: Office) -> Work:
+        return Work(office.database, SettableClock(), KEYRING, Importers(RegistrationImporter(KEYRING)))
+
+    async def test_passes_over_what_is_in_anothers_hands_and_the_leader_takes_it_when_it_is_let_go(
+        self, office: Office
+    ) -> None:
+        import_id = UUID(await office.upload(as_csv(a_file(3_000))))
+        async with office.database.transaction() as session:
+            assert await claim_chunk(session, import_id, Bookmark(1, 0, 0))
+            await self.work(office).help(import_id)
+            assert await office.count("SELECT count(*) FROM import_chunks") == 2
+            leading = asyncio.create_task(self.work(office).go_on(import_id))
+            await office.somebody_waits()
+            await session.rollback()
+        assert await leading
+        told = await office.finished(str(import_id))
+        assert told["rows"]["created"] == 3_000 - WRONG  # type: ignore[index]
+
+    async def test_is_a_process_that_records_and_leaves_the_end_to_its_leader(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(helping, "HELPED_FROM_BYTES", 0)
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        # In the system's time, by which a helper works.
+        now = datetime.now(CHINA).strftime("%Y/%m/%d %H:%M")
+        table = [HEADER, *(a_row(number, 购药时间=now) for number in range(2_500))]
+        import_id = UUID(await office.upload(as_csv(table)))
+        async with office.database.transaction() as session:
+            taken = await session.get_one(Import, import_id)
+        async with helper(office.database, KEYRING, taken):
+            await office.reached(3)
+            assert await office.count("SELECT count(*) FROM imports WHERE state = 'running'") == 1
+        assert await self.work(office).go_on(import_id)
+        assert (await office.finished(str(import_id)))["result"] == "complete"
+
+    async def test_ends_with_its_leader_wherever_it_is(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(helping, "HELPED_FROM_BYTES", 0)
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        import_id = UUID(await office.upload(as_csv(a_file(1_000))))
+        async with office.database.transaction() as session:
+            taken = await session.get_one(Import, import_id, with_for_update=True)
+            async with helper(office.database, KEYRING, taken):
+                await office.somebody_waits()
+        assert await self.work(office).go_on(import_id)

@@ -21,7 +21,7 @@ class Child:
     """One child process, kept alive.
 
     Its standard input is a pipe from here: when this process is killed the pipe closes, and the child ends by itself
-    (`serving.follow_parent`). It has a session of its own, so that Ctrl-C reaches this process alone, which then stops
+    (`core.processes.follow_parent`). It has a session of its own, so that Ctrl-C reaches this process alone, which then stops
     its children in order.
     """
 

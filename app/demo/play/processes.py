@@ -13,6 +13,7 @@ from pathlib import Path
 
 from app import serving
 from app.core.log import configure
+from app.core.processes import follow_parent
 from app.core.runner import Pace
 from app.core.settings import load_settings
 from app.demo.play.clock import DemoClock
@@ -44,7 +45,7 @@ def environment(folder: Path) -> Mapping[str, str]:
 
 def main(words: list[str]) -> None:
     """Be the API or the worker until SIGTERM, or until the driver is gone."""
-    serving.follow_parent()
+    follow_parent()
     what, path, *rest = words
     clock = DemoClock(Path(path))
     if what == "api":
