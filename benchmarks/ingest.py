@@ -240,7 +240,7 @@ class Verdict:
         """Print a line."""
         good = ratio >= least and also
         self.reached &= good
-        click.echo(f"{what:<22}{figures:<72}ratio {ratio:5.2f} (at least {least})  {'ok' if good else 'FALLS SHORT'}")
+        click.echo(f"{what:<22}{figures:<82}ratio {ratio:5.2f} (at least {least})  {'ok' if good else 'FALLS SHORT'}")
 
     def against_copy(
         self,
@@ -261,22 +261,23 @@ class Verdict:
 def measure_bulk(place: City, verdict: Verdict, *, there: int, rows: int, few: int, file_rows: int) -> None:
     r"""Print the ratios of batches and of a file.
 
-    JSON and NDJSON come in turns, and \copy loads the rows of each turn after it: what the databases have in memory, and how long ago
-    their last checkpoint was, is the same on both sides.
+    JSON and NDJSON come in turns, and \copy loads the rows of each turn after it, so that both databases have seen as much by then. Its
+    turns differ by more than the others' do, by what is written out meanwhile: the batches are compared with the fastest.
     """
     ours, theirs = (asyncio.run(fill(place, name, there)) for name in ("ours", "theirs"))
     small = asyncio.run(fill(place, "small", few))
-    took, copy_took = {False: 0.0, True: 0.0}, {False: 0.0, True: 0.0}
+    took = {False: 0.0, True: 0.0}
+    copies = []
     share = rows // TURNS.count(True)
     with serving_twice(ours.url) as ports:
         warm_up(ours, ports)
         copied(ours, theirs, WARM_ROWS)
         for turn, ndjson in enumerate(TURNS):
             took[ndjson] += send_batches(ours, ports, purchases(share, first=_JSON + turn * share), ndjson=ndjson)
-            copy_took[ndjson] += copied(ours, theirs, share)
+            copies.append(copied(ours, theirs, share))
     sent = share * TURNS.count(True)
     for ndjson, name in ((False, "batch JSON"), (True, "batch NDJSON")):
-        verdict.against_copy(name, sent, took[ndjson], copy_took[ndjson], there, BATCH_AT_LEAST)
+        verdict.against_copy(name, sent, took[ndjson], min(copies) * TURNS.count(True), there, BATCH_AT_LEAST)
     file_took, memory = import_file(ours, file_rows)
     verdict.against_copy(
         *("CSV import", file_rows, file_took, copied(ours, theirs, file_rows), there, FILE_AT_LEAST),
