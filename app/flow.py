@@ -65,7 +65,7 @@ class Flow:
         """Say which jobs the tails work on."""
         registry.transactional(REGISTRATIONS_RECORDED, self.after_registrations, batch=20)
         # A province's list is followed in few large steps, of which one looks for matches while the other writes down alerts:
-        # each step reads recipients once, and takes the lock of events once.
+        # each step reads recipients once, and takes the lock of events once. A short list is shared by two.
         registry.transactional(CASES_CHANGED, self.after_cases, batch=50, concurrency=2, timeout_seconds=180.0)
         registry.transactional(MATCHES_REVIEWED, self.after_reviews, batch=20)
         registry.transactional(PHARMACIES_CHANGED, self.after_pharmacies, batch=20)

@@ -108,7 +108,7 @@ ExternalHandler = Callable[[Sequence[Job], Context], Awaitable[Mapping[int, Outc
 
 @dataclass(frozen=True, slots=True)
 class Transactional:
-    """A transactional handler: up to `concurrency` batches of up to `batch` jobs at a time in one process.
+    """A transactional handler: up to `concurrency` batches of up to `batch` jobs at a time in one process, which share what is due.
 
     While jobs of the kinds in `gives_way_to` are due or under way anywhere, its own wait, up to `leases.PATIENCE_SECONDS`.
     """

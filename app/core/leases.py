@@ -57,7 +57,16 @@ WITH due AS MATERIALIZED (
     FROM jobs
     WHERE kind = $1 AND state = 'ready' AND lane IS NULL
       AND run_at <= (SELECT clock_timestamp() - make_interval(secs => $7::float8))
-    ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+    ORDER BY run_at, id
+    LIMIT CASE WHEN $8::int = 1 THEN $2::bigint ELSE (
+        SELECT least($2::bigint, greatest(1, ceil(count(*) / $8::float8)))::bigint
+        FROM (
+            SELECT FROM jobs WHERE kind = $1 AND state = 'ready' AND lane IS NULL
+              AND run_at <= (SELECT clock_timestamp() - make_interval(secs => $7::float8))
+            LIMIT $2::bigint * $8::int
+        ) AS waiting
+    ) END
+    FOR UPDATE SKIP LOCKED
 ), first AS (
     SELECT id, suspect FROM due ORDER BY run_at, id LIMIT 1
 ), chosen AS (
@@ -117,19 +126,26 @@ async def under_way(session: AsyncSession, kinds: Sequence[str]) -> bool:
 
 
 async def claim(
-    session: AsyncSession, kind: str, *, limit: int, lease_seconds: float, due_for_seconds: float = 0.0
+    session: AsyncSession,
+    kind: str,
+    *,
+    limit: int,
+    lease_seconds: float,
+    due_for_seconds: float = 0.0,
+    sharers: int = 1,
 ) -> list[Job]:
     """Take up to `limit` due jobs of a kind without lanes, longest due first, under one new token.
 
     Jobs that others are just taking are passed over, and those that have not been due for so long. A suspect (see
-    `SUSPECT_ATTEMPTS`) comes alone.
+    `SUSPECT_ATTEMPTS`) comes alone. Where `sharers` work side by side each takes its part of what is due, no more: the last
+    batches grow small, and all come to the end together.
     """
     connection = await driver(session)
     await connection.execute(_INDEXES_ONLY)
     token = uuid4()
     vanished = [LEASE_EXPIRED, CONNECTION_LOST]
     rows = await connection.fetch(
-        _CLAIM, kind, limit, token, lease_seconds, SUSPECT_ATTEMPTS, vanished, due_for_seconds
+        _CLAIM, kind, limit, token, lease_seconds, SUSPECT_ATTEMPTS, vanished, due_for_seconds, sharers
     )
     return _jobs(rows, token)
 

@@ -182,7 +182,14 @@ class Runner:
                 if work.gives_way_to and await leases.under_way(session, work.gives_way_to):
                     due_for = leases.PATIENCE_SECONDS
                     self._giving_way[kind] = work.gives_way_to
-                jobs = await leases.claim(session, kind, limit=limit, lease_seconds=seconds, due_for_seconds=due_for)
+                jobs = await leases.claim(
+                    session,
+                    kind,
+                    limit=limit,
+                    lease_seconds=seconds,
+                    due_for_seconds=due_for,
+                    sharers=work.concurrency,
+                )
             elif work.kind.laned:
                 # As slots become scarce each lane gets fewer of them, so that slow lanes cannot fill them all.
                 jobs = await leases.claim_in_lanes(

@@ -243,6 +243,18 @@ class TestABatch:
             (dead,) = await dead_jobs(session)
         assert dead.last_error == "LeaseExpired"
 
+    async def test_is_shared_by_those_who_work_side_by_side(self, database: Database, rows: Rows) -> None:
+        await put(database, range(16))
+        async with database.transaction() as session:
+            taken = [
+                [
+                    job.payload["number"]
+                    for job in await leases.claim(session, NOTED.name, limit=5, lease_seconds=30, sharers=2)
+                ]
+                for _ in range(7)
+            ]
+        assert taken == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12], [13, 14], [15], [], []]
+
 
 class TestWhatGivesWay:
     async def take(self, database: Database) -> list[int]:
