@@ -261,23 +261,22 @@ class Verdict:
 def measure_bulk(place: City, verdict: Verdict, *, there: int, rows: int, few: int, file_rows: int) -> None:
     r"""Print the ratios of batches and of a file.
 
-    JSON and NDJSON come in turns, and \copy loads the rows of each turn after it, so that both databases have seen as much by then. Its
-    turns differ by more than the others' do, by what is written out meanwhile: the batches are compared with the fastest.
+    JSON and NDJSON come in turns, and \copy loads the rows of each turn after it, so that both databases have seen as much by then. Turns
+    differ by what is written out meanwhile: the fastest of each is compared with the fastest of the other.
     """
     ours, theirs = (asyncio.run(fill(place, name, there)) for name in ("ours", "theirs"))
     small = asyncio.run(fill(place, "small", few))
-    took = {False: 0.0, True: 0.0}
+    took: dict[bool, list[float]] = {False: [], True: []}
     copies = []
     share = rows // TURNS.count(True)
     with serving_twice(ours.url) as ports:
         warm_up(ours, ports)
         copied(ours, theirs, WARM_ROWS)
         for turn, ndjson in enumerate(TURNS):
-            took[ndjson] += send_batches(ours, ports, purchases(share, first=_JSON + turn * share), ndjson=ndjson)
+            took[ndjson].append(send_batches(ours, ports, purchases(share, first=_JSON + turn * share), ndjson=ndjson))
             copies.append(copied(ours, theirs, share))
-    sent = share * TURNS.count(True)
     for ndjson, name in ((False, "batch JSON"), (True, "batch NDJSON")):
-        verdict.against_copy(name, sent, took[ndjson], min(copies) * TURNS.count(True), there, BATCH_AT_LEAST)
+        verdict.against_copy(name, share, min(took[ndjson]), min(copies), there, BATCH_AT_LEAST)
     file_took, memory = import_file(ours, file_rows)
     verdict.against_copy(
         *("CSV import", file_rows, file_took, copied(ours, theirs, file_rows), there, FILE_AT_LEAST),
@@ -286,11 +285,12 @@ def measure_bulk(place: City, verdict: Verdict, *, there: int, rows: int, few: i
     )
     with serving_twice(small.url) as ports:
         warm_up(small, ports)
-        small_took = send_batches(small, ports, purchases(sent, first=_JSON), ndjson=False)
+        sent = [purchases(share, first=_JSON + turn * share) for turn, ndjson in enumerate(TURNS) if not ndjson]
+        small_took = [send_batches(small, ports, rows, ndjson=False) for rows in sent]
     verdict.tell(
         "batch JSON, grown",
-        f"{sent / took[False]:>8,.0f} rows/s   {sent / small_took:>8,.0f} rows/s with {few:,} there",
-        small_took / took[False],
+        f"{share / min(took[False]):>8,.0f} rows/s   {share / min(small_took):>8,.0f} rows/s with {few:,} there",
+        min(small_took) / min(took[False]),
         GROWN_AT_LEAST,
     )
 

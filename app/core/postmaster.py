@@ -30,6 +30,16 @@ PATIENCE_SECONDS = 60.0
 LEFTOVER_SECONDS = 0.3
 FAILED_LAUNCHES = 3
 
+
+def _megabytes_of_buffers() -> int:
+    """Return a quarter of the machine's memory, as PostgreSQL's manual advises; a GB at most, for others live here too."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not told on every system
+        return 128
+    return max(128, min(1024, memory // 4 // 2**20))
+
+
 SERVER_OPTIONS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -38,7 +48,10 @@ SERVER_OPTIONS = {
     "full_page_writes": "on",
     "recovery_init_sync_method": SYNC_METHOD,
     "max_connections": "100",
-    "shared_buffers": "128MB",
+    # Indexes of hashes are touched at random: what does not stay in memory is written out for each row, and each page once more
+    # after each checkpoint. Memory is taken as the database grows.
+    "shared_buffers": f"{_megabytes_of_buffers()}MB",
+    "max_wal_size": "2GB",
     "timezone": "UTC",
     # The log is for the operator. Statements and the details of errors can hold what a person said at a counter.
     "log_timezone": "UTC",
