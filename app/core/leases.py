@@ -59,7 +59,7 @@ WITH due AS MATERIALIZED (
       AND run_at <= (SELECT clock_timestamp() - make_interval(secs => $7::float8))
     ORDER BY run_at, id
     LIMIT CASE WHEN $8::int = 1 THEN $2::bigint ELSE (
-        SELECT least($2::bigint, greatest(1, ceil(count(*) / $8::float8)))::bigint
+        SELECT least($2::bigint, greatest(ceil($2::bigint / 10.0), ceil(count(*) / $8::float8)))::bigint
         FROM (
             SELECT FROM jobs WHERE kind = $1 AND state = 'ready' AND lane IS NULL
               AND run_at <= (SELECT clock_timestamp() - make_interval(secs => $7::float8))
@@ -137,8 +137,8 @@ async def claim(
     """Take up to `limit` due jobs of a kind without lanes, longest due first, under one new token.
 
     Jobs that others are just taking are passed over, and those that have not been due for so long. A suspect (see
-    `SUSPECT_ATTEMPTS`) comes alone. Where `sharers` work side by side each takes its part of what is due, no more: the last
-    batches grow small, and all come to the end together.
+    `SUSPECT_ATTEMPTS`) comes alone. Where `sharers` work side by side each takes its part of what is due, no more, but a tenth
+    of `limit`: the last batches grow small, and all come to the end together.
     """
     connection = await driver(session)
     await connection.execute(_INDEXES_ONLY)

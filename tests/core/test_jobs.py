@@ -243,17 +243,15 @@ class TestABatch:
             (dead,) = await dead_jobs(session)
         assert dead.last_error == "LeaseExpired"
 
-    async def test_is_shared_by_those_who_work_side_by_side(self, database: Database, rows: Rows) -> None:
+    @pytest.mark.parametrize(("limit", "parts"), [(5, [5, 5, 3, 2, 1, 0]), (16, [8, 4, 2, 2, 0]), (40, [8, 4, 4, 0])])
+    async def test_is_shared_by_those_who_work_side_by_side(
+        self, database: Database, rows: Rows, limit: int, parts: list[int]
+    ) -> None:
         await put(database, range(16))
         async with database.transaction() as session:
-            taken = [
-                [
-                    job.payload["number"]
-                    for job in await leases.claim(session, NOTED.name, limit=5, lease_seconds=30, sharers=2)
-                ]
-                for _ in range(7)
-            ]
-        assert taken == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12], [13, 14], [15], [], []]
+            taken = [await leases.claim(session, NOTED.name, limit=limit, lease_seconds=30, sharers=2) for _ in parts]
+        assert [len(jobs) for jobs in taken] == parts
+        assert [job.payload["number"] for jobs in taken for job in jobs] == [*range(16)]
 
 
 class TestWhatGivesWay:
