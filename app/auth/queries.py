@@ -5,26 +5,27 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, select, update
+from sqlalchemy import BindParameter, ColumnElement, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.models import Account, ApiKey
 from app.auth.rules import Actor, Role
 
-_KEYS, _ACCOUNTS = ApiKey.__table__.c, Account.__table__.c
-# Written once, and by the tables: each till's key is looked up every two seconds, and building the question anew through the ORM took
+
+def is_valid(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Return the condition under which a key is accepted."""
+    return ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > now))
+
+
+# Written once, and executed without the ORM: each till's key is looked up every two seconds, and building the question anew took
 # several times as long as the answer.
 _FIND = (
     select(
-        *(_KEYS.id.label("key_id"), _KEYS.last_seen_at, _ACCOUNTS.id, _ACCOUNTS.name, _ACCOUNTS.role),
-        *(_ACCOUNTS.division, _ACCOUNTS.pharmacy_ids),
+        *(ApiKey.id.label("key_id"), ApiKey.last_seen_at, Account.id, Account.name, Account.role),
+        *(Account.division, Account.pharmacy_ids),
     )
-    .join_from(ApiKey.__table__, Account.__table__)
-    .where(
-        _KEYS.token_hash == bindparam("hashed"),
-        _KEYS.revoked_at.is_(None),
-        _KEYS.expires_at.is_(None) | (_KEYS.expires_at > bindparam("now")),
-    )
+    .join_from(ApiKey, Account)
+    .where(ApiKey.token_hash == bindparam("hashed"), is_valid(bindparam("now")))
 )
 
 
@@ -49,11 +50,6 @@ async def find_actor(session: AsyncSession, hashed_token: bytes, *, now: datetim
         held = select(ApiKey.id).where(ApiKey.id == key_id).with_for_update(skip_locked=True).scalar_subquery()
         await session.execute(update(ApiKey).where(ApiKey.id == held).values(last_seen_at=hour))
     return Actor(account_id, name, role, key_id, division, frozenset(pharmacy_ids))
-
-
-def is_valid(now: datetime) -> ColumnElement[bool]:
-    """Return the condition under which a key is accepted."""
-    return ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > now))
 
 
 async def find_account(

@@ -91,13 +91,6 @@ class Work:
         if found is not None and not self._importers[found.kind].in_order:
             await self._record_free(found, done, until=None, told=None, wait=False)
 
-    async def give_up(self, import_id: UUID) -> None:
-        """Say that an import could not be worked through, for a reason that is ours."""
-        async with self._database.transaction() as session:
-            found = await rows.start_work(session, import_id)
-        if found is not None:
-            await self._finish(found, result=ImportResult.FAILED)
-
     async def piece(self, import_id: UUID, number: int) -> bytes | None:
         """Return a piece of the file; None after the last."""
         async with self._database.transaction() as session:

@@ -40,13 +40,12 @@ _Waiting = tuple[Submission, "asyncio.Future[Outcome]"]
 class Intake:
     """Takes purchases one by one and records them together."""
 
-    def __init__(self, database: Database, clock: Clock, keyring: Keyring, *, at_once: int = 1) -> None:
+    def __init__(self, database: Database, clock: Clock, keyring: Keyring) -> None:
         self._database = database
         self._clock = clock
         self._keyring = keyring
-        self._at_once = at_once
         self._waiting: list[_Waiting] = []
-        self._draining = 0
+        self._is_draining = False
         self._crowd: tuple[int, asyncio.Event] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = Turns()
@@ -62,8 +61,8 @@ class Intake:
         self._waiting.append((submission, future))
         if self._crowd is not None and len(self._waiting) >= self._crowd[0]:
             self._crowd[1].set()
-        if self._draining < self._at_once:
-            self._draining += 1
+        if not self._is_draining:
+            self._is_draining = True
             self._begin(self._drain())
         outcome = await future
         if isinstance(outcome, AppError):
@@ -186,4 +185,4 @@ class Intake:
                     await self._gather(len(together))
         finally:
             # In the same step as the last look at what waits: a purchase that came between would wait for ever.
-            self._draining -= 1
+            self._is_draining = False

@@ -58,8 +58,7 @@ async def submit(world: World) -> Any:
 
 @pytest.fixture
 def intake(database: Database, clock: SettableClock, keyring: Keyring) -> Intake:
-    # One at a time: the tests' database is a single connection.
-    return Intake(database, clock, keyring, at_once=1)
+    return Intake(database, clock, keyring)
 
 
 def told(outcomes: Sequence[Any]) -> list[str]:
