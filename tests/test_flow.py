@@ -241,6 +241,7 @@ class TestABadJob:
 
         monkeypatch.setattr(flow, "evaluate_cases", evaluate_cases)
         await city.buy()
+        await city.worker.drain()  # so that it is the list's tail that tells
         clock.moment = LATER
         await city.tell()
         await city.worker.drain()

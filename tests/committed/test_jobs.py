@@ -125,6 +125,17 @@ class TestEnqueueing:
             await scalar(effects, "INSERT INTO jobs (kind, payload, max_attempts) VALUES ('tests.effected', '{}', 1)")
             await until(lambda: no_jobs(effects))
 
+    async def test_wakes_who_gave_way_when_the_others_are_done(self, effects: Database) -> None:
+        async def slow(session: AsyncSession, _: Sequence[Job], /, *, now: datetime) -> None:
+            await asyncio.sleep(0.3)
+
+        registry = effecting(gives_way_to=[TICKED])
+        registry.transactional(TICKED, slow)
+        await put(effects, 1, TICKED)
+        await put(effects, 1)
+        async with working(effects, registry, Pace(poll_seconds=60)):
+            await until(lambda: no_jobs(effects))
+
 
 async def listening(database: Database) -> bool:
     return bool(

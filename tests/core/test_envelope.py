@@ -182,6 +182,11 @@ class TestTheShortWay:
             await app(scope, None, None)  # type: ignore[arg-type]  # nobody reads and nobody answers
         assert taken == ["door", "framework", "framework", "framework"]
 
+    def test_leads_to_the_two_posts_of_tills(self, app: FastAPI) -> None:
+        stack = app.build_middleware_stack()
+        assert isinstance(stack, ShortWay)
+        assert stack.doors.keys() == {("POST", "/v1/registrations"), ("POST", "/v1/registrations/batch")}
+
     async def test_has_the_same_envelope(self, world: World, client_for: Clients, lines: Lines) -> None:
         till = client_for(world.tills[0])
         given = {"x-request-id": "01a20968-ebd0-7ac0-8095-b613b10a513f"}

@@ -253,6 +253,12 @@ class TestABatch:
         assert [len(jobs) for jobs in taken] == parts
         assert [job.payload["number"] for jobs in taken for job in jobs] == [*range(16)]
 
+    async def test_is_shared_by_the_loops_of_a_process(self, database: Database, rows: Rows) -> None:
+        await put(database, range(6))
+        handler = Notes()
+        await runner(database, handler, batch=4, concurrency=2).drain()
+        assert handler.calls == [[0, 1, 2], [3, 4], [5]]
+
 
 class TestWhatGivesWay:
     async def take(self, database: Database) -> list[int]:
