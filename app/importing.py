@@ -16,7 +16,7 @@ from app.core.errors import NotFound
 from app.core.sealing import Keyring
 from app.core.sheet_text import CsvReader, Transcoder, delimiter_of, is_preamble
 from app.core.sheets import Lines, Record, RowError, SheetUnreadable
-from app.core.workbooks import OLE_BEGINS, ZIP_BEGINS, read_workbook
+from app.core.workbooks import OLE_BEGINS, ZIP_BEGINS, WorkbookReader
 from app.divisions.service import import_divisions
 from app.helping import helper
 from app.imports.importers import Importer, Importers
@@ -55,7 +55,7 @@ def read_records(file: Path) -> list[Record]:
         beginning = content.read(len(ZIP_BEGINS))
         content.seek(0)
         if beginning == ZIP_BEGINS:
-            return list(read_workbook(content))
+            return list(WorkbookReader(content))
         if beginning == OLE_BEGINS:
             raise SheetUnreadable(
                 "This is an old or protected workbook; save it as .xlsx without a password, or as CSV"

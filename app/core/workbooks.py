@@ -16,7 +16,7 @@ from datetime import date, datetime, time, timedelta
 from typing import IO, Any
 from xml.sax.saxutils import escape
 
-import openpyxl
+from openpyxl.reader.excel import ExcelReader
 
 from app.core.sheets import Record, SheetUnreadable
 
@@ -41,33 +41,75 @@ _PART = re.compile(
 )
 
 
-def read_workbook(file: IO[bytes]) -> Iterator[Record]:
-    """Yield the rows of a workbook's one sheet, without the empty ones; all cells as text.
+class WorkbookReader(Iterator[Record]):
+    """Reads a workbook's one sheet: its rows without the empty ones, all cells as text. `share` says how far it has been read.
 
     Numbers are written as Excel shows them: without a point where they are whole, with an exponent where digits are lost. Times are
     written as 2026-02-15 09:41:07. A formula is shown as one.
 
-    Raises:
-        SheetUnreadable: it is no such workbook, or one that unpacks to more than a table does.
+    Whoever asks for a row meets SheetUnreadable where this is no such workbook, or one that unpacks to more than a table does.
     """
-    _inspect(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about styles and validations, which are not looked at
-            book = openpyxl.load_workbook(file, read_only=True, keep_links=False)
-        shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-        if not shown:
-            raise SheetUnreadable("The workbook has no sheet")
-        for sheet in shown[1:]:
-            if any(cell for row in _rows_of(sheet) for cell in row):
-                raise SheetUnreadable("The workbook has several sheets that hold something; keep one")
-        for line, row in enumerate(_rows_of(shown[0]), start=1):
-            if any(row):
-                yield Record(line, row)
-    except SheetUnreadable:
-        raise
-    except Exception as error:  # whatever a stranger's file makes a parser raise
-        raise SheetUnreadable("The workbook cannot be read; save it again as .xlsx") from error
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._records = self._read(file)
+        self._sheet: IO[bytes] | None = None
+        self._sheet_bytes = 1
+
+    def __next__(self) -> Record:
+        return next(self._records)
+
+    @property
+    def share(self) -> float:
+        """How much of the sheet has been read, from 0 to 1.
+
+        By the bytes of its part of the archive, whose number nobody can misstate: how many rows there are is known in the end, and
+        what a sheet says of that itself may be wrong.
+        """
+        if self._sheet is None:
+            return 0.0
+        return 1.0 if self._sheet.closed else self._sheet.tell() / self._sheet_bytes
+
+    def _read(self, file: IO[bytes]) -> Iterator[Record]:
+        _inspect(file)
+        try:
+            archive = _Archive(file)
+            shown = [sheet for sheet in _load(archive).worksheets if sheet.sheet_state == "visible"]
+            if not shown:
+                raise SheetUnreadable("The workbook has no sheet")
+            for sheet in shown[1:]:
+                if any(cell for row in _rows_of(sheet) for cell in row):
+                    raise SheetUnreadable("The workbook has several sheets that hold something; keep one")
+            for line, row in enumerate(_rows_of(shown[0]), start=1):
+                if line == 1:
+                    self._sheet, self._sheet_bytes = archive.opened_last
+                if any(row):
+                    yield Record(line, row)
+        except SheetUnreadable:
+            raise
+        except Exception as error:  # whatever a stranger's file makes a parser raise
+            raise SheetUnreadable("The workbook cannot be read; save it again as .xlsx") from error
+
+
+class _Archive(zipfile.ZipFile):
+    """An archive that tells which of its parts was opened last, and its size when unpacked."""
+
+    opened_last: tuple[IO[bytes], int]
+
+    def open(self, name: str | zipfile.ZipInfo, *more: Any, **also: Any) -> IO[bytes]:
+        part = super().open(name, *more, **also)
+        size = (name if isinstance(name, zipfile.ZipInfo) else self.getinfo(name)).file_size
+        self.opened_last = part, max(size, 1)
+        return part
+
+
+def _load(archive: zipfile.ZipFile) -> Any:
+    # What openpyxl's `load_workbook` does, with an archive of ours.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about styles and validations, which are not looked at
+        reader = ExcelReader(archive.fp, read_only=True, keep_links=False)
+        reader.archive = archive
+        reader.read()
+    return reader.wb
 
 
 def _inspect(file: IO[bytes]) -> None:

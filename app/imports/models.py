@@ -16,7 +16,7 @@ PIECE_BYTES = 1024 * 1024
 
 
 class Import(Base):
-    """A file of rows. `done` of `size` says how far it was worked through, in bytes of text or rows of a workbook."""
+    """A file of rows; `size` is that of its pieces, in bytes."""
 
     __tablename__ = "imports"
 
@@ -57,6 +57,8 @@ class ImportPiece(Base):
 
 class ImportChunk(Base):
     """What became of up to a thousand rows. `position` and `line` say where the next chunk begins.
+
+    The position is a byte of the text; of a workbook, which is read from its beginning each time, the share of its size that was read.
 
     `errors` are places and codes; the refused rows as they came are sealed, and gone after a week.
     """

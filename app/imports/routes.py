@@ -78,9 +78,7 @@ async def get_import_errors(import_id: UUID, actor: Sender, built: Built) -> Res
 def shown(found: Import, progress: queries.Progress) -> ImportOut:
     """Return an import as its sender sees it."""
     counts = {status: progress.counts[status] for status in COUNTED}
-    percent = 100 if found.state is ImportState.FINISHED else None
-    if percent is None and found.format is ImportFormat.CSV:
-        percent = min(99, 100 * progress.done // max(found.size, 1))
+    percent = 100 if found.state is ImportState.FINISHED else min(99, 100 * progress.done // max(found.size, 1))
     return ImportOut(
         id=found.id,
         kind=found.kind,

@@ -67,7 +67,8 @@ class ImportErrorOut(Out):
 class ImportOut(Out):
     """How far an import is and what it came to.
 
-    `percent` is null where it cannot be known before the end. Only `result` says how it ended, and only a `complete` one is a success without more to do.
+    `percent` says how much of the file is behind: bytes of text, or of a workbook's sheet. It never falls, and is 100 when the import is finished, not before.
+    Only `result` says how it ended, and only a `complete` one is a success without more to do.
     """
 
     id: UUID
@@ -77,7 +78,7 @@ class ImportOut(Out):
     state: ImportState
     result: ImportResult | None
     problem: str | None
-    percent: int | None
+    percent: int
     rows: ImportRows
     errors: list[ImportErrorOut]
     received_at: datetime

@@ -22,7 +22,7 @@ from app.core.errors import TryAgain
 from app.core.sealing import Keyring
 from app.core.sheet_text import CsvReader, is_preamble
 from app.core.sheets import Record, SheetUnreadable
-from app.core.workbooks import read_workbook
+from app.core.workbooks import WorkbookReader
 from app.imports import rows, service
 from app.imports.importers import Importer
 from app.imports.models import PIECE_BYTES, Import
@@ -243,7 +243,7 @@ class _Sheet:
             file.write(piece)
             number += 1
         file.seek(0)
-        sheet = read_workbook(file)
+        sheet = WorkbookReader(file)
         while True:  # in a thread: taking a workbook apart takes seconds
             header = await asyncio.to_thread(next, sheet, None)
             if header is None:
@@ -254,4 +254,4 @@ class _Sheet:
         for _ in range(start.number + 1):
             await asyncio.to_thread(list, islice(sheet, ROWS_PER_CHUNK))
         while records := await asyncio.to_thread(list, islice(sheet, ROWS_PER_CHUNK)):
-            yield records, 0, records[-1].line
+            yield records, int(sheet.share * self._found.size), records[-1].line

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.sheets import SheetUnreadable
-from app.core.workbooks import MOST_COLUMNS, read_workbook, write_workbook
+from app.core.workbooks import MOST_COLUMNS, WorkbookReader, write_workbook
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SHEET = "xl/worksheets/sheet1.xml"
@@ -23,7 +23,7 @@ def written(*rows: list[str]) -> io.BytesIO:
 
 def read(file: io.BytesIO) -> list[list[str]]:
     file.seek(0)
-    return [record.cells for record in read_workbook(file)]
+    return [record.cells for record in WorkbookReader(file)]
 
 
 def of_excel(*rows: list[Any], change: Any = None) -> io.BytesIO:
@@ -38,9 +38,9 @@ def of_excel(*rows: list[Any], change: Any = None) -> io.BytesIO:
     return file
 
 
-def altered(part: str, old: bytes, new: bytes) -> io.BytesIO:
-    """A workbook of one cell in one part of which something is replaced."""
-    file, result = written(["a"]), io.BytesIO()
+def altered(part: str, old: bytes, new: bytes, *, of: io.BytesIO | None = None) -> io.BytesIO:
+    """A workbook, if none is given of one cell, in one part of which something is replaced."""
+    file, result = of or written(["a"]), io.BytesIO()
     with zipfile.ZipFile(file) as before, zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as after:
         for name in before.namelist():
             content = before.read(name)
@@ -74,7 +74,7 @@ class TestAWorkbook:
     def test_counts_rows_as_a_spreadsheet_does(self) -> None:
         file = written(["a"], [], ["", "b"])
         file.seek(0)
-        assert [record.line for record in read_workbook(file)] == [1, 3]
+        assert [record.line for record in WorkbookReader(file)] == [1, 3]
 
     def test_shows_a_formula_as_one_and_never_works_it_out(self) -> None:
         assert read(of_excel(["=1+1", '=HYPERLINK("http://x")'])) == [["=1+1", '=HYPERLINK("http://x")']]
@@ -91,6 +91,40 @@ class TestAWorkbook:
     def test_does_not_believe_what_it_says_of_its_size(self) -> None:
         file = altered(SHEET, b"<cols>", b'<dimension ref="A1"/><cols>')
         assert read(file) == [["a"]]
+
+    def test_is_not_begun_before_its_first_row_is_asked_for(self) -> None:
+        assert WorkbookReader(written(["a"])).share == 0
+
+
+def shares(file: io.BytesIO) -> list[float]:
+    """How far the reader says it is, after each row and at the end."""
+    file.seek(0)
+    sheet = WorkbookReader(file)
+    return [*(sheet.share for _ in sheet), sheet.share]
+
+
+class TestHowFarAWorkbookIsRead:
+    ROWS = tuple([f"{number} of many", "x" * 50] for number in range(4_000))
+
+    def test_grows_with_the_rows_to_the_whole(self) -> None:
+        told = shares(written(*self.ROWS))
+        # A reader is ahead of its rows by what it unpacks at a time.
+        assert all(abs(share - number / 4_000) < 0.1 for number, share in enumerate(told[:-1]))
+        assert told == sorted(told)
+        assert told[-1] == 1
+
+    @pytest.mark.parametrize("size", ["A1", "A1:B1048576", "B7:A1"])
+    def test_is_the_same_whatever_the_sheet_says_of_its_size(self, size: str) -> None:
+        rows = self.ROWS[:1_000]
+        plain, claimed = written(*rows), written(*rows)
+        lying = altered(SHEET, b"<cols>", f'<dimension ref="{size}"/><cols>'.encode(), of=claimed)
+        assert shares(lying) == pytest.approx(shares(plain), abs=0.1)
+
+    def test_never_falls_where_rows_are_left_out_or_come_in_another_order(self) -> None:
+        more = b"".join(b'<row r="%d"><c><v>1</v></c></row>' % number for number in (20_000, 7, 30_000))
+        told = shares(altered(SHEET, b"</sheetData>", more + b"</sheetData>", of=written(*self.ROWS[:500])))
+        assert told == sorted(told)
+        assert told[-1] == 1
 
 
 class TestAHostileWorkbook:

@@ -13,7 +13,7 @@ from app.core.handlers import Registry
 from app.core.runner import Runner
 from app.core.sealing import Keyring
 from app.core.sheet_text import csv_line
-from app.core.workbooks import XLSX, read_workbook, write_workbook
+from app.core.workbooks import XLSX, WorkbookReader, write_workbook
 from app.imports import jobs
 from app.imports.importers import Importers
 from app.registrations.imports import RegistrationImporter
@@ -51,7 +51,7 @@ def as_xlsx(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def rows_of_xlsx(content: bytes) -> list[list[str]]:
-    return [record.cells for record in read_workbook(io.BytesIO(content))]
+    return [record.cells for record in WorkbookReader(io.BytesIO(content))]
 
 
 def import_worker(database: Database, keyring: Keyring, clock: SettableClock) -> Runner:
