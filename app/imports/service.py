@@ -135,7 +135,10 @@ async def open_refusals(
 
 
 async def purge_imports(session: AsyncSession, *, actor: Actor, now: datetime) -> int:
-    """Destroy refused rows that nobody may fetch any more, and uploads that never ended; return how many imports it concerned."""
+    """Destroy refused rows that nobody may fetch any more, and files that nobody works on; return how many imports it concerned.
+
+    A command that was killed leaves its file behind in the middle: what was recorded stays, and its counts with it.
+    """
     old = select(Import.id).where(Import.received_at < now - KEPT_FOR).scalar_subquery()
     gone = await session.execute(
         update(ImportChunk)
@@ -148,6 +151,10 @@ async def purge_imports(session: AsyncSession, *, actor: Actor, now: datetime) -
         Import.received_at < now - KEPT_FOR, Import.state.in_([ImportState.RECEIVING, ImportState.WAITING])
     )
     purged |= {row[0] for row in await session.execute(unfinished.returning(Import.id))}
+    broken_off = select(Import.id).where(Import.received_at < now - KEPT_FOR, Import.state == ImportState.RUNNING)
+    for import_id in (await session.scalars(broken_off)).all():
+        await finish_import(session, import_id, actor=actor, now=now, result=ImportResult.FAILED)
+        purged.add(import_id)
     if purged:
         await audit.record(
             session,

@@ -1,6 +1,8 @@
 """`sentinel import` as an operator runs it: a process of its own, files of every form."""
 
+import asyncio
 import stat
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from sqlalchemy import text
 from app.core.clock import CHINA
 from app.core.database import Database
 from app.core.sealing import Keyring
-from tests.factories.commands import sentinel
+from tests.factories.commands import Command, running, sentinel
 from tests.factories.world import World, build_world
 from tests.imports.tables import HEADER, a_row, as_csv, as_xlsx, rows_of_xlsx
 
@@ -32,8 +34,24 @@ class Shell:
         return await self.run("registrations", file, "--pharmacy", self.world.pharmacies[0], *words)
 
     async def count(self, table: str) -> object:
+        return await self.scalar(f"SELECT count(*) FROM {table}")
+
+    async def scalar(self, query: str) -> object:
         async with self.world.database.transaction() as session:
-            return await session.scalar(text(f"SELECT count(*) FROM {table}"))
+            return await session.scalar(text(query))
+
+    async def until(self, query: str) -> None:
+        """Wait until a figure is not zero."""
+        async with asyncio.timeout(60):
+            while True:
+                if await self.scalar(query):
+                    return
+                await asyncio.sleep(0.02)
+
+    def leading(self, file: Path) -> AbstractAsyncContextManager[Command]:
+        """A command that keeps the chunks which it takes, and has a helper once it is told to go on."""
+        words = ("import", "registrations", file, "--pharmacy", self.world.pharmacies[0])
+        return running(self.world.database, self._keyring, *words, module="tests.committed.import_leader")
 
 
 @pytest.fixture
@@ -84,6 +102,38 @@ class TestAFileOfPurchases:
         status, said = await shell.run("registrations", file, "--pharmacy", "01890000-0000-7000-8000-000000000000")
         assert (status, "There is no such pharmacy" in said) == (1, True), said
         assert await shell.count("imports") == 0
+
+
+class TestACommandThatIsKilled:
+    async def test_takes_its_helper_along_and_the_file_handed_in_again_is_recorded_once(
+        self, shell: Shell, tmp_path: Path
+    ) -> None:
+        rows, recorded = 4_500, "SELECT count(*) FROM import_chunks"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        file = a_file(tmp_path, as_csv([HEADER, *(a_row(number, 购药时间=NOW) for number in range(rows))]))
+        async with shell.leading(file) as leader, shell.world.database.transaction() as gate:
+            import_id = (await leader.said.readline()).decode().strip()
+            # The leader keeps the first two chunks and records none; its helper is held up in the middle of the last two.
+            insert = text(
+                "INSERT INTO import_chunks (import_id, number, position, line, counts) VALUES (:id, :number, 0, 0, '{}')"
+            )
+            for number in (3, 4):
+                await gate.execute(insert, {"id": import_id, "number": number})
+            leader.told.write(b"go on\n")
+            await shell.until(recorded)
+            await shell.until(waiting)
+            assert leader.process.returncode is None
+            leader.process.kill()
+            async with asyncio.timeout(60):
+                await leader.aside.read()  # both of them hold it open
+            await gate.rollback()
+        assert 0 < int(str(await shell.scalar(recorded))) < 4
+        status, said = await shell.purchases(file)
+        assert (status, f"complete: {rows} read" in said) == (0, True), said
+        assert await shell.scalar("SELECT count(*) FROM registrations") == rows
+        assert await shell.scalar("SELECT count(DISTINCT client_reference) FROM registrations") == rows
 
 
 class TestACaseList:

@@ -11,6 +11,7 @@ from app.core.database import Database
 from app.core.sealing import Keyring
 from app.core.workbooks import XLSX
 from app.imports.importers import Importers
+from app.imports.rows import start_work
 from app.imports.service import purge_imports
 from app.imports.working import Work
 from app.registrations.imports import RegistrationImporter
@@ -259,6 +260,19 @@ class TestTheRefusedRows:
                 await purge_imports(session, actor=SYSTEM, now=clock.now() + timedelta(days=days))
             assert (await desk.refusals(told["id"])).status_code == there
         assert counts(await desk.look(UUID(told["id"]))) == {"invalid": 1}
+
+    async def test_whose_worker_never_came_back_is_destroyed_after_a_week(
+        self, desk: Desk, database: Database, clock: SettableClock
+    ) -> None:
+        import_id = UUID((await desk.upload(as_csv([HEADER, *GOOD]))).json()["id"])
+        async with database.transaction() as session:
+            await start_work(session, import_id)
+        for days, there, state, result in ((6, 1, "running", None), (8, 0, "finished", "failed")):
+            async with database.transaction() as session:
+                await purge_imports(session, actor=SYSTEM, now=clock.now() + timedelta(days=days))
+            assert await scalar(database, "SELECT count(*) FROM import_pieces") == there
+            told = await desk.look(import_id)
+            assert (told["state"], told["result"]) == (state, result)
 
 
 class TestAnUpload:
