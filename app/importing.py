@@ -106,7 +106,7 @@ class RowFile:
         """Yield the file of refused rows, in the format of the file itself."""
         async with self.database.transaction() as session:
             file_format, delimiter, header = await open_refusals(session, done.id, actor=SYSTEM, now=self.clock.now())
-        rows = refused_rows(self.database, self.keyring, done.id, header, self.importer)
+        rows = refused_rows(self.database, self.keyring, done.id, header)
         async for data in refused_file(rows, file_format, delimiter):
             yield data
 

@@ -16,9 +16,11 @@ from app.cases import import_routes as case_imports
 from app.cases import routes as cases
 from app.cases.imports import CaseImporter
 from app.catalogue import routes as catalogue
+from app.chinese import CHINESE
 from app.core import batches, health
 from app.core.errors import AppError
 from app.core.http import Services, operation_id, render
+from app.core.languages import Phrasebook
 from app.core.middleware import RequestEnvelope, ShortWay
 from app.core.repeats import Repeats
 from app.core.replays import Replays
@@ -106,6 +108,7 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
         redirect_slashes=False,  # a till would send its purchase again, to whatever address the redirect names
         lifespan=lifespan,
     )
+    services.parts[Phrasebook] = CHINESE
     services.parts[Intake] = Intake(services.database, services.clock, services.keyring)
     services.parts[Repeats] = Repeats()
     services.parts[Importers] = Importers(RegistrationImporter(services.keyring), CaseImporter(services.keyring))

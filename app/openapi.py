@@ -16,7 +16,7 @@ ABOUT = """
 Registrations from the tills, case lists, matches, rewards and alerts.
 
 Send `Authorization: Bearer <token>`. Errors are `application/problem+json` with a stable `code`, and with a pointer to each
-field of a bad request. Unknown members are refused. Times are RFC 3339 with an offset. Lists take `?limit=&cursor=` and answer
+field of a bad request; `title`, `detail` and the messages are in Chinese where `Accept-Language` prefers it, in English otherwise. Unknown members are refused. Times are RFC 3339 with an offset. Lists take `?limit=&cursor=` and answer
 with `items` and `next_cursor`. Every answer has `X-Request-Id`.
 """
 

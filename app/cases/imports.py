@@ -10,12 +10,11 @@ from app.auth.rules import Actor
 from app.cases.columns import plan_of
 from app.cases.schemas import CaseIn
 from app.cases.service import CaseConflict, CaseWouldDowngrade, Outcome, Recorded, record_cases
-from app.cases.vocabulary import COMPLAINTS
 from app.core.errors import AppError, FieldError
 from app.core.sealing import Keyring
 from app.core.sheets import Record, RowError
 from app.core.validation import refusal
-from app.imports.columns import Plan, is_sample, sentence
+from app.imports.columns import Plan, is_sample
 from app.imports.importers import Verdict
 from app.imports.refusals import ERRORS_COLUMN
 from app.imports.rows import record_together
@@ -38,10 +37,6 @@ class CaseImporter:
     def read_header(self, cells: Sequence[str]) -> Plan:
         """Return how rows under this header are read."""
         return plan_of(cells, ERRORS_COLUMN)
-
-    def explain(self, error: RowError) -> str:
-        """Return a complaint in a sentence: in Chinese where there is one, with the code."""
-        return sentence(error, COMPLAINTS)
 
     async def record(
         self, session: AsyncSession, plan: Plan, records: Sequence[Record], *, actor: Actor, now: datetime

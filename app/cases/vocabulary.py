@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from app.cases.rules import Classification
-from app.registrations import vocabulary as purchases
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "authority": ("报告单位", "报告单位编码", "报告机构"),
@@ -52,20 +51,3 @@ DISEASES: Mapping[str, str] = {
     "流行性感冒": "influenza",
 }
 """Names for which a code stands; any other code is taken as it is written."""
-
-COMPLAINTS: Mapping[str, str] = {
-    **purchases.COMPLAINTS,
-    "case_conflict": "此病例编号已有不同内容",
-    "case_number_contains_identity": "病例编号中不得含有证件号码或电话",
-    "case_would_downgrade": "名单不能降低、排除或恢复病例分类,请单独订正并说明原因",
-    "confirmed_at_not_allowed": "只有确诊病例才填确诊时间",
-    "confirmed_at_required": "确诊病例须填确诊时间",
-    "date_format": "日期请写成 2026-02-14",
-    "division_unknown": "没有此行政区划",
-    "in_future": "时间晚于当前时间",
-    "onset_out_of_range": "发病日期须在1900年至今天之间",
-    "out_of_division": "不在您的辖区内",
-    "string_pattern_mismatch": "格式不符:只能用代码",
-    "time_missing": "请填具体时刻,如 2026-02-17 20:10",
-}
-"""What whoever corrects a list is told, by code; others are told in English."""

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from app.core import errors
 from app.core.clock import Clock
 from app.core.database import Database, trouble
+from app.core.languages import Language, Phrasebook, preferred, said_in
 from app.core.log import logger
 from app.core.metrics import METHODS
 from app.core.sealing import Keyring
@@ -90,10 +91,14 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def problem(error: errors.AppError, request_id: str | None) -> Response:
-    """Render an error as problem details."""
-    body = json.dumps(error.as_problem(request_id), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    return Response(body, error.status, error.headers, PROBLEM_JSON)
+def problem(request: Request, error: errors.AppError) -> Response:
+    """Render an error as problem details, in Chinese for a caller who prefers it."""
+    told = error.as_problem(request_id_of(request))
+    language = preferred(request.headers.get("accept-language"), Language.EN)
+    if language is Language.ZH:
+        told = services(request).parts[Phrasebook].problem(told)
+    body = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Response(body, error.status, {**error.headers, **said_in(language)}, PROBLEM_JSON)
 
 
 def unless_held(if_none_match: str | None, fingerprint: str, body: Callable[[], bytes]) -> Response:
@@ -140,7 +145,7 @@ async def render(request: Request, error: Exception) -> Response:
             extra={"request_id": request_id_of(request), "error": type(error).__name__, "code": translated.code},
             exc_info=error if isinstance(translated, errors.InternalError) else None,
         )
-    return problem(translated, request_id_of(request))
+    return problem(request, translated)
 
 
 def _is_about_body(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import errors, metrics
-from app.core.http import problem, render
+from app.core.http import render
 from app.core.ids import new_id
 from app.core.log import logger
 
@@ -70,9 +70,8 @@ class RequestEnvelope:
         try:
             declared = headers.get(b"content-length", b"0")
             if declared.isdigit() and int(declared) > limit:
-                await problem(errors.BodyTooLarge(f"At most {limit} bytes"), request_id)(scope, receive, marked_send)
-            else:
-                await self.app(scope, bounded_receive, marked_send)
+                raise errors.BodyTooLarge(f"At most {limit} bytes")
+            await self.app(scope, bounded_receive, marked_send)
         except Exception as error:
             # Rendered here and not by the framework, whose handler stands outside: its answer would bear no request id,
             # and it would raise the error again for the server to log.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.chinese import CHINESE
 from app.core.errors import FieldError
 from app.core.sheets import MAX_CELL, Record, RowError, SheetUnreadable
 from app.imports.cells import CellWrong, Read
@@ -144,7 +145,7 @@ def plan_with(
     return Plan(len(header), tuple(columns), {column.pointer: column.header for column in columns})
 
 
-def sentence(error: RowError, complaints: Mapping[str, str]) -> str:
-    """Return a complaint as whoever corrects the row reads it; `complaints` has the Chinese for its code."""
-    told = complaints.get(error.code, error.detail)
+def sentence(error: RowError) -> str:
+    """Return a complaint as whoever corrects the row reads it: in Chinese, with the code."""
+    told = CHINESE.message(error.code, error.detail)
     return f"{error.column}: {told} ({error.code})" if error.column else f"{told} ({error.code})"

@@ -51,9 +51,6 @@ class Importer(Protocol):
     ) -> list[Verdict]:
         """Record rows in the session's transaction; return what became of each. One row never keeps another out."""
 
-    def explain(self, error: RowError) -> str:
-        """Return a complaint in a sentence for whoever corrects the row."""
-
 
 class Importers(dict[str, Importer]):
     """The importers of all kinds, by kind."""

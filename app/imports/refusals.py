@@ -11,7 +11,7 @@ from app.core.sealing import Keyring
 from app.core.sheet_text import BYTE_ORDER_MARK, csv_line
 from app.core.sheets import RowError
 from app.core.workbooks import write_workbook
-from app.imports.importers import Importer
+from app.imports.columns import sentence
 from app.imports.queries import sealed_refusals
 from app.imports.schemas import ImportFormat
 
@@ -25,7 +25,7 @@ def errors_column(header: Sequence[str]) -> int | None:
 
 
 async def refused_rows(
-    database: Database, keyring: Keyring, import_id: UUID, header: Sequence[str], importer: Importer
+    database: Database, keyring: Keyring, import_id: UUID, header: Sequence[str]
 ) -> AsyncIterator[list[str]]:
     """Yield the header and then the refused rows, each with its reasons at the end. No transaction is open in between."""
     before = errors_column(header)
@@ -41,7 +41,7 @@ async def refused_rows(
         content = keyring.open(sealed, table="import_chunks", row=import_id, column=f"refused {number}")
         for _, cells, errors in json.loads(content):
             kept = _without_reasons(cells, len(header), before)
-            reasons = "; ".join(importer.explain(RowError(*error)) for error in errors)
+            reasons = "; ".join(sentence(RowError(*error)) for error in errors)
             yield [*kept, *[""] * (len(own) - len(kept)), reasons]
 
 

@@ -11,7 +11,7 @@ from app.auth.rules import Actor, Permission
 from app.core.http import Built, Transaction
 from app.core.workbooks import XLSX
 from app.imports import queries, service
-from app.imports.importers import COUNTED, Importers
+from app.imports.importers import COUNTED
 from app.imports.models import Import
 from app.imports.refusals import refused_file, refused_rows
 from app.imports.schemas import ImportErrorOut, ImportFormat, ImportOut, ImportRows, ImportState
@@ -58,12 +58,10 @@ async def get_import_errors(import_id: UUID, actor: Sender, built: Built) -> Res
     Correct them and hand the file in again as it is: the column of reasons is ignored. Kept for seven days.
     """
     async with built.database.transaction() as session:
-        found = await queries.get_import(session, import_id, actor=actor)
         file_format, delimiter, header = await service.open_refusals(
             session, import_id, actor=actor, now=built.clock.now()
         )
-    importers: Importers = built.parts[Importers]
-    rows = refused_rows(built.database, built.keyring, import_id, header, importers[found.kind])
+    rows = refused_rows(built.database, built.keyring, import_id, header)
     is_text = file_format is ImportFormat.CSV
     return StreamingResponse(
         refused_file(rows, file_format, delimiter),

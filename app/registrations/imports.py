@@ -13,7 +13,7 @@ from app.core.errors import AppError, FieldError
 from app.core.sealing import HashKind, Keyring
 from app.core.sheets import Record, RowError
 from app.core.validation import refusal
-from app.imports.columns import Plan, is_sample, sentence
+from app.imports.columns import Plan, is_sample
 from app.imports.importers import Verdict
 from app.imports.refusals import ERRORS_COLUMN
 from app.imports.rows import record_together
@@ -29,7 +29,6 @@ from app.registrations.service import (
     RegistrationNotRequired,
     record_registrations,
 )
-from app.registrations.vocabulary import COMPLAINTS
 
 _PLACEHOLDER = "import-"
 
@@ -46,10 +45,6 @@ class RegistrationImporter:
     def read_header(self, cells: Sequence[str]) -> Plan:
         """Return how rows under this header are read."""
         return plan_of(cells, ERRORS_COLUMN)
-
-    def explain(self, error: RowError) -> str:
-        """Return a complaint in a sentence: in Chinese where there is one, with the code."""
-        return sentence(error, COMPLAINTS)
 
     async def record(
         self, session: AsyncSession, plan: Plan, records: Sequence[Record], *, actor: Actor, now: datetime

@@ -104,39 +104,3 @@ HEALTH_CODES: Mapping[str, str] = {
 
 YES = frozenset({"是", "有", "已", "yes", "y", "true", "1", "√", "✓"})
 NO = frozenset({"否", "无", "没有", "未", "no", "n", "false", "0", "×"})
-
-COMPLAINTS: Mapping[str, str] = {
-    "answer_invalid": "请填是、否、整数或代码",
-    "answer_not_offered": "不是该问题的可选项",
-    "answer_out_of_range": "数字超出该问题的范围",
-    "answer_type_wrong": "回答与问题类型不符",
-    "birth_date_contradicts_document": "与证件号码中的出生日期不符",
-    "birth_date_invalid": "出生日期有误",
-    "cell_must_be_text": "长数字已被表格软件改写,请将单元格设为文本格式后重新输入",
-    "cell_too_long": "内容过长",
-    "client_reference_conflict": "此小票号已用于另一笔登记",
-    "client_reference_contains_identity": "小票号中不得含有证件号码或电话",
-    "contains_identity": "此处不得含有证件号码或电话",
-    "document_birth_date_invalid": "证件号码中的出生日期有误",
-    "document_checksum_wrong": "证件号码校验位不符,请核对",
-    "document_number_invalid": "证件号码格式不符",
-    "formula": "单元格是公式,请粘贴为数值",
-    "identity_missing": "姓名、证件号码、电话至少填一项",
-    "item_unidentified": "请填药品名称、条形码、批准文号或追溯码",
-    "name_invalid": "姓名过长或含有不允许的字符",
-    "number_expected": "请填整数",
-    "pharmacy_closed": "药店已关闭",
-    "pharmacy_not_yours": "无权为该药店登记",
-    "phone_invalid": "电话号码有误",
-    "purchased_in_future": "购药时间晚于当前时间",
-    "purchased_too_long_ago": "购药时间已超过30天",
-    "question_unknown": "没有这个问题,请核对列名",
-    "required": "必填",
-    "row_unreadable": "此行无法识别,请检查引号",
-    "temperature_expected": "请填体温,如 36.6",
-    "time_format": "时间请写成 2026-02-15 09:41",
-    "time_missing": "请填具体时刻,如 2026-02-15 09:41",
-    "too_many_cells": "此行的列数多于表头",
-    "value_unknown": "不是可选的内容",
-}
-"""What a clerk is told, by code; others are told in English."""

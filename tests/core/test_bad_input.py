@@ -378,3 +378,56 @@ class TestAPath:
     ) -> None:
         for method in ("GET", "POST"):
             problem(await anonymous.request(method, path), 404, "not_found")
+
+
+BAD = {**a_purchase(), "client_reference": "x" * 200, "temperature_c": 99, "symptoms": 1}
+
+
+class TestTheLanguageOfAProblem:
+    @pytest.mark.parametrize("language", [None, "en", "en;q=0.9, zh;q=0.8", "fr", "*", "zh;q=0"])
+    async def test_is_english_unless_chinese_is_preferred(self, sender: Sender, language: str | None) -> None:
+        answer = await sender.send("registration", b"{", **({"accept_language": language} if language else {}))
+        told = problem(answer, 400, "malformed_body")
+        assert (told["title"], told["detail"]) == ("The body cannot be read", "The body is not valid JSON in UTF-8")
+        assert (answer.headers["content-language"], answer.headers["vary"]) == ("en", "Accept-Language")
+
+    @pytest.mark.parametrize("route", ["registration", "pharmacy"])
+    async def test_is_chinese_for_who_prefers_it_and_programs_read_the_same(self, sender: Sender, route: str) -> None:
+        body = json.dumps(BAD if route == "registration" else {"name": "", "uscc": 7, "x": 1}).encode()
+        english = await sender.send(route, body)
+        chinese = await sender.send(route, body, accept_language="zh-CN,zh;q=0.9,en;q=0.8")
+        told, said = (problem(answer, 422, "invalid_request") for answer in (english, chinese))
+        assert (chinese.headers["content-language"], chinese.headers["vary"]) == ("zh", "Accept-Language")
+        assert said["title"] == "请求无效"
+        assert len(said["errors"]) > 2
+        assert all(re.search("[\u4e00-\u9fff]", error["detail"]) for error in said["errors"])
+        for problem_of in (told, said):
+            problem_of.pop("title"), problem_of.pop("request_id")
+            for error in problem_of["errors"]:
+                error.pop("detail")
+        assert told == said
+
+    async def test_carries_figures_over(self, sender: Sender) -> None:
+        answer = await sender.send("registration", json.dumps(BAD).encode(), accept_language="zh")
+        messages = {error["pointer"]: error["detail"] for error in answer.json()["errors"]}
+        assert messages["/temperature_c"] == "不得大于 45"
+        assert messages["/client_reference"] == "格式不符,须符合 ^[A-Za-z0-9._:/-]{1,64}$"
+
+    async def test_is_chinese_wherever_a_request_is_refused(self, sender: Sender, anonymous: httpx.AsyncClient) -> None:
+        chinese = {"accept-language": "zh"}
+        limit = str(64 * 1024 * 1024)
+        till = sender.client("registration")
+        answers = [
+            await till.post("/v1/registrations", content=b"{}", headers=chinese | {"content-length": limit}),
+            await till.post("/v1/registrations", json={}, headers=chinese | {"idempotency-key": "a b"}),
+            await till.post("/v1/registrations", content=b"a", headers=chinese | {"content-type": "text/plain"}),
+            await till.post("/v1/cases", json={}, headers=chinese),
+            await anonymous.get("/v1/nothing", headers=chinese),
+            await anonymous.delete("/v1/catalogue", headers=chinese),
+            await anonymous.get("/v1/catalogue", headers=chinese),
+        ]
+        assert [answer.status_code for answer in answers] == [413, 400, 415, 403, 404, 405, 401]
+        for answer in answers:
+            assert re.search("[\u4e00-\u9fff]", answer.json()["title"])
+            assert re.search("[\u4e00-\u9fff]", answer.json().get("detail", "中"))
+            assert answer.headers["content-language"] == "zh"
