@@ -16,11 +16,12 @@ from app.alerts.rules import ALLOWED, EVENTS, AlertKind, AlertState, Severity, d
 from app.audit import service as audit
 from app.auth.rules import SYSTEM, Actor
 from app.core.database import driver
-from app.core.errors import Conflict, FieldError, InvalidRequest
+from app.core.errors import Conflict, InvalidRequest
 from app.core.ids import new_id
 from app.core.sealing import Keyring
+from app.people.plain import naming
 from app.people.queries import open_people
-from app.people.rules import Identity, tells_identity
+from app.people.rules import Identity
 from app.webhooks.publishing import NewEvent, publish
 
 _INSERT = """
@@ -230,10 +231,8 @@ async def _move(
         raise AlertTransitionNotAllowed(f"The alert is {alert.state.value}")
     if feedback is not None:
         identities = await open_people(session, await people_of(session, alert), keyring)
-        if any(tells_identity(feedback, identity) for identity in identities.values()):
-            raise InvalidRequest(
-                errors=[FieldError("/feedback", "feedback_contains_identity", "It is kept in plain text: name nobody")]
-            )
+        if errors := naming("/feedback", "feedback_contains_identity", feedback, identities.values()):
+            raise InvalidRequest(errors=errors)
     alert.state = state
     steps = await _steps_of(session, [alert])
     session.add(_transition(alert, steps[alert.id] + 1, feedback, actor, now))

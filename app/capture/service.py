@@ -34,11 +34,10 @@ from app.core.errors import Conflict, FieldError, InvalidRequest, NotFound
 from app.core.ids import new_id
 from app.core.sealing import Keyring
 from app.divisions.queries import DIVISIONS
+from app.people.plain import naming
 from app.people.queries import open_people
-from app.people.rules import tells_identity
 
 MOST_OF_A_CASE = 500
-_IN_PLAIN = "It is kept in plain text and must not name the person"
 
 _CHANGE = """
 UPDATE declared_purchases d SET
@@ -154,8 +153,8 @@ async def retract_purchase(
     if row is None or row.case_id != case.id:
         raise NotFound
     identities = await open_people(session, [case.person_id], keyring)
-    if tells_identity(reason, identities[case.person_id]):
-        raise InvalidRequest(errors=[FieldError("/reason", "reason_contains_identity", _IN_PLAIN)])
+    if errors := naming("/reason", "reason_contains_identity", reason, identities.values()):
+        raise InvalidRequest(errors=errors)
     if row.retracted_at is not None:
         return row
     row.retracted_at, row.retracted_by, row.retract_reason = now, actor.name, reason
@@ -212,7 +211,7 @@ async def _places(
     gazetteer = await DIVISIONS.get(session)
     pharmacies = (await Duties.read(session)).pharmacies
     named = await find_pharmacies_named(session, {i.pharmacy_name for i in items if i.pharmacy_name}, actor.division)
-    identity = (await open_people(session, [case.person_id], keyring))[case.person_id]
+    identities = await open_people(session, [case.person_id], keyring)
     today = china_day(now)
     errors: list[FieldError] = []
     places: list[tuple[UUID | None, str]] = []
@@ -220,8 +219,7 @@ async def _places(
         here = f"/items/{at}"
         if item.purchased_on > today:
             errors.append(FieldError(f"{here}/purchased_on", "day_in_future", "The day has not begun yet"))
-        if item.drug is not None and tells_identity(item.drug, identity):
-            errors.append(FieldError(f"{here}/drug", "drug_contains_identity", _IN_PLAIN))
+        errors += naming(f"{here}/drug", "drug_contains_identity", item.drug, identities.values())
         pharmacy_id = item.pharmacy_id
         if item.pharmacy_name is not None:
             bearing = named.get(item.pharmacy_name, [])

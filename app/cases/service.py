@@ -24,14 +24,14 @@ from app.core.ids import new_id
 from app.core.sealing import Keyring
 from app.divisions.queries import DIVISIONS
 from app.divisions.rules import Gazetteer
+from app.people.plain import naming, numbering
 from app.people.queries import open_people
-from app.people.rules import prepare, present, tells_identity, tells_number
+from app.people.rules import prepare, present
 from app.people.service import ensure_people
 
 CHANGED = jobs.declare("cases.changed")
 """Follows new and changed cases; payload `{"case_ids": […]}`, at most 500 of them."""
 _IDS_PER_JOB = 500
-_IN_PLAIN = "It is kept in plain text and must not name the person"
 
 
 class CaseConflict(Conflict):
@@ -128,8 +128,8 @@ def _read(row: CaseIn, gazetteer: Gazetteer, actor: Actor, now: datetime) -> Tol
         errors += [FieldError(f"/person{item.pointer}", item.code, item.detail) for item in presented]
     elif presented.is_anonymous:
         errors.append(FieldError("/person", "identity_missing", "Name, document or phone must be there"))
-    elif tells_number(row.case_number, presented.identity):
-        errors.append(FieldError("/case_number", "case_number_contains_identity", _IN_PLAIN))
+    elif told := numbering("/case_number", "case_number_contains_identity", row.case_number, presented.identity):
+        errors += told
     elif not errors:
         account = Account(
             row.disease, row.classification, presented.identity, row.onset_on, row.confirmed_at, row.division
@@ -206,8 +206,7 @@ async def reclassify_case(
     case = await get_case(session, case_id, scope=actor.division, lock=True)
     errors = check_times(change.classification, None, change.confirmed_at, now)
     identities = await open_people(session, [case.person_id], keyring)
-    if tells_identity(change.reason, identities[case.person_id]):
-        errors.append(FieldError("/reason", "reason_contains_identity", _IN_PLAIN))
+    errors += naming("/reason", "reason_contains_identity", change.reason, identities.values())
     if errors:
         raise InvalidRequest(errors=errors)
     if (case.classification, case.confirmed_at) == (change.classification, change.confirmed_at):

@@ -6,7 +6,8 @@ from datetime import date
 
 from app.core.errors import FieldError
 from app.histories.schemas import BuyerSearchIn, SearchField
-from app.people.rules import Identity, Presentation, prepare, tells_identity
+from app.people.plain import naming
+from app.people.rules import Identity, Presentation, prepare
 from app.people.schemas import PersonIn
 
 
@@ -50,7 +51,4 @@ _POINTERS = {SearchField.DOCUMENT: "/document/number", SearchField.PHONE: "/phon
 
 def judge_purpose(purpose: str, identities: Iterable[Identity]) -> list[FieldError]:
     """Return why a purpose may not stand in the audit trail: it names the person whom it is about."""
-    if any(tells_identity(purpose, identity) for identity in identities):
-        detail = "A purpose is kept in plain text and must not hold a name, a document number or a phone of the person"
-        return [FieldError("/purpose", "purpose_contains_identity", detail)]
-    return []
+    return naming("/purpose", "purpose_contains_identity", purpose, identities)

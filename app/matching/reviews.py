@@ -14,14 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.audit import service as audit
 from app.auth.rules import Actor
 from app.core import jobs
-from app.core.errors import Conflict, FieldError, InvalidRequest
+from app.core.errors import Conflict, InvalidRequest
 from app.core.sealing import Keyring
 from app.matching.models import Match, Review
 from app.matching.queries import hold_match, people_of
 from app.matching.rules import ALLOWED, Act, MatchStatus, Said, status_of
 from app.matching.service import REVIEWED
+from app.people.plain import naming
 from app.people.queries import open_people
-from app.people.rules import tells_identity
 
 
 class MatchTransitionNotAllowed(Conflict):
@@ -47,10 +47,8 @@ async def review_match(
     if match.status not in ALLOWED[act]:
         raise MatchTransitionNotAllowed(f"The match is {match.status.value}")
     identities = await open_people(session, await people_of(session, match), keyring)
-    if any(tells_identity(reason, identity) for identity in identities.values()):
-        raise InvalidRequest(
-            errors=[FieldError("/reason", "reason_contains_identity", "It is kept in plain text: name nobody")]
-        )
+    if errors := naming("/reason", "reason_contains_identity", reason, identities.values()):
+        raise InvalidRequest(errors=errors)
     last = await session.scalar(select(func.max(Review.number)).where(Review.pair == match.pair))
     review = Review(
         pair=match.pair,

@@ -14,8 +14,9 @@ from app.catalogue.rows import note_sightings
 from app.core import jobs
 from app.core.errors import AppError, Conflict, FieldError, InvalidRequest, NotFound
 from app.core.sealing import HashKind, Keyring
+from app.people.plain import naming
 from app.people.queries import open_people
-from app.people.rules import Identity, tells_identity
+from app.people.rules import Identity
 from app.people.service import ensure_people
 from app.registrations import revisions
 from app.registrations.chain import Entry, LinkKind, Receipt, content_of, correction_content, void_content
@@ -185,10 +186,8 @@ async def _check_reason(
     session: AsyncSession, reason: str, held: Held, identities: Iterable[Identity], keyring: Keyring
 ) -> None:
     known = (await open_people(session, held.people, keyring)).values()
-    if any(tells_identity(reason, identity) for identity in (*known, *identities)):
-        raise InvalidRequest(
-            errors=[FieldError("/reason", "reason_contains_identity", "It is kept in plain text: name nobody")]
-        )
+    if errors := naming("/reason", "reason_contains_identity", reason, (*known, *identities)):
+        raise InvalidRequest(errors=errors)
 
 
 async def _ensure_people(session: AsyncSession, draft: Draft, now: datetime, keyring: Keyring) -> None:

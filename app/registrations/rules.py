@@ -10,6 +10,7 @@ from uuid import UUID
 from app.core.clock import china_day
 from app.core.errors import FieldError
 from app.core.languages import Language
+from app.people.plain import numbering
 from app.people.rules import Identity, Presentation, prepare, tells_number
 from app.regimes.rules import RequiredField
 from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
@@ -145,9 +146,10 @@ def _told_in_plain(row: RegistrationIn, identity: Identity) -> Iterator[FieldErr
     if not tells_number("|".join([text for _, text in plain]), identity):
         return
     for pointer, text in plain:
-        if tells_number(text, identity):
-            code = "client_reference_contains_identity" if pointer == "/client_reference" else "contains_identity"
-            yield FieldError(pointer, code, "This is kept in plain text and must not hold a document number or a phone")
+        if pointer == "/client_reference":
+            yield from numbering(pointer, "client_reference_contains_identity", text, identity)
+        else:
+            yield from numbering(pointer, "contains_identity", text, identity)
 
 
 def judge_form(row: RegistrationIn, now: datetime) -> list[FieldError]:

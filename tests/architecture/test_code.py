@@ -102,6 +102,17 @@ class TestTheClock:
         assert chosen <= beginnings | for_signatures
 
 
+class TestATextThatIsKeptInPlain:
+    def test_is_judged_and_told_in_one_place(self) -> None:
+        # Beside it only those who ask before (all references of a purchase at once) or keep the text to themselves.
+        assert callers_of({"tells_identity"}) == {"app/people/plain.py", "app/registrations/service.py"}
+        assert callers_of({"tells_number"}) == {
+            "app/people/rules.py",
+            "app/people/plain.py",
+            "app/registrations/rules.py",
+        }
+
+
 class TestErrors:
     def test_are_facts_of_ours_and_never_the_framework_s(self) -> None:
         assert not callers_of({"HTTPException", "StarletteError"})

@@ -26,6 +26,8 @@ CODE_ARGUMENT = {
     "RowError": 2,
     "PydanticCustomError": 0,
     "UrlRefusal": 0,
+    "naming": 1,
+    "numbering": 1,
 }
 """What makes a field's code, and which argument it is."""
 
