@@ -1,6 +1,6 @@
 """When a pharmacy that usually reports has stopped: judged by its own rhythm, day of the week by day of the week."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -14,6 +14,10 @@ OVERDUE = 1.5
 """Expected reports that may fail to come: the second one never waits for a third (choice)."""
 MARGIN = 1.5
 """How much longer a silence must be than the longest that was none (choice)."""
+WAITED_DAYS = 14
+"""Whole days of duty on which nothing came from a pharmacy that has never reported (choice)."""
+MOST_WAITED_DAYS = 400
+"""How far back the beginning of such a time is looked for."""
 _DAY = timedelta(days=1)
 
 
@@ -92,3 +96,16 @@ def find_silence(reported: Collection[date], today: date) -> Silence | None:
     if expected < rhythm.limit:
         return None
     return Silence(last, expected, rhythm.limit)
+
+
+def waited_since(first: date, is_due: Callable[[date], bool], today: date) -> date | None:
+    """Return since when a pharmacy of which nothing was ever heard has had to report without a break; None if that is too short.
+
+    `first` is the first whole day on which it could have reported, `is_due` says of a day whether it had to. One free day and the waiting
+    begins anew: who was suspended, or had nothing to register, is not blamed for that time, and who need not report today for none.
+    Today is not over and proves nothing.
+    """
+    since = today
+    while since > max(first, today - _DAY * MOST_WAITED_DAYS) and is_due(since - _DAY):
+        since -= _DAY
+    return since if (today - since).days >= WAITED_DAYS and is_due(today) else None

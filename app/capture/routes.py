@@ -17,6 +17,8 @@ from app.capture.schemas import (
     RetractionIn,
     SilenceFilter,
     SilenceOut,
+    UnheardFilter,
+    UnheardOut,
 )
 from app.cases.queries import get_case
 from app.core.http import Keys, Now, Transaction
@@ -141,3 +143,27 @@ async def list_silences(
     )
     shown, cursor = paging.cut(rows, lambda row: (row.id,))
     return Page(items=[SilenceOut.model_validate(row) for row in shown], next_cursor=cursor)
+
+
+@surveillance.get("/never-reported")
+async def list_pharmacies_that_never_reported(
+    session: Transaction,
+    actor: Watcher,
+    now: Now,
+    filters: Annotated[UnheardFilter, Query()],
+    paging: Paging,
+) -> Page[UnheardOut]:
+    """List active pharmacies of which nothing has ever come though purchases had to be registered there for two weeks and more.
+
+    One leaves the list with its first registration or statement, also one of no sales, or when it has no duty any more.
+    """
+    rows = await silences.list_unheard(
+        session,
+        scope=actor.division,
+        filters=filters,
+        limit=paging.wanted,
+        after=paging.after(UUID),
+        now=now,
+    )
+    shown, cursor = paging.cut(rows, lambda row: (row.pharmacy_id,))
+    return Page(items=shown, next_cursor=cursor)

@@ -98,6 +98,23 @@ class SilenceFilter(Filter):
     open: bool | None = Field(default=None, description="Only those that last, or only those that have ended")
 
 
+class UnheardFilter(Filter):
+    """Where to look for pharmacies that never reported."""
+
+    division: DivisionCode | None = None
+
+
+class UnheardOut(Out):
+    """A pharmacy that never reported: since `due_since`, for so many whole `days`, it has had to without a break."""
+
+    pharmacy_id: UUID
+    name: str
+    division: str
+    enrolled_on: date
+    due_since: date
+    days: int
+
+
 class SilenceOut(Out):
     """A time in which a pharmacy that usually reports did not.
 

@@ -1,4 +1,4 @@
-"""Noticing that a pharmacy has stopped, and that it has begun again."""
+"""Noticing that a pharmacy has stopped, that it has begun again, and that it never began."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -14,16 +14,19 @@ from app.alerts.service import EndedAlert, NewAlert
 from app.audit import service as audit
 from app.auth.rules import SYSTEM
 from app.capture.models import PharmacySilence, ReportingDay
-from app.capture.rhythms import HISTORY_DAYS, SilenceEnd, find_silence
-from app.capture.schemas import SilenceFilter
+from app.capture.rhythms import HISTORY_DAYS, WAITED_DAYS, SilenceEnd, find_silence, waited_since
+from app.capture.schemas import SilenceFilter, UnheardFilter, UnheardOut
 from app.capture.service import News
 from app.core.clock import china_day, day_start
 from app.core.database import driver
 from app.core.ids import new_id
 from app.core.snapshots import versions
+from app.pharmacies.models import Pharmacy
 from app.pharmacies.queries import PHARMACIES
-from app.pharmacies.rules import PharmacyFacts
+from app.pharmacies.rules import PharmacyFacts, Standing
 from app.regimes.queries import REGIMES
+from app.regimes.rules import RegimeKind
+from app.registrations.models import Registration
 from app.sales.models import SalesStatement
 
 _LOCK = 0x5E17_0026
@@ -40,6 +43,9 @@ FROM registrations WHERE id = ANY($1::uuid[]) AND NOT sandbox
 ORDER BY 1, 2
 ON CONFLICT DO NOTHING
 """
+
+_DUE = frozenset({RegimeKind.REGISTER, RegimeKind.REGISTER_ALL})
+"""Where a pharmacy that is at work has something to register; where nothing listed is for sale it has not."""
 
 _ENDINGS = {
     SilenceEnd.REPORTED: "药店已恢复上报,静默预警自动关闭。/ The pharmacy reports again.",
@@ -126,6 +132,58 @@ async def list_silences(
     if filters.open is not None:
         query = query.where(PharmacySilence.ended_at.is_(None) == filters.open)
     return (await session.scalars(query)).all()
+
+
+async def list_unheard(
+    session: AsyncSession, *, scope: str | None, filters: UnheardFilter, limit: int, after: UUID | None, now: datetime
+) -> list[UnheardOut]:
+    """Return pharmacies of which nothing has ever come though they have had to report for a while, in the order of their enrolment.
+
+    Due is a day on which the pharmacy was active and purchases had to be registered; anything that was received is a report. A day
+    before the service knew the pharmacy is not counted, whenever its enrolment was said to begin.
+    """
+    today = china_day(now)
+    pharmacies = await PHARMACIES.get(session)
+    calendar = await REGIMES.get(session)
+    query = (
+        select(Pharmacy.id, Pharmacy.name, Pharmacy.division, Pharmacy.enrolled_on, Pharmacy.created_at)
+        .where(
+            Pharmacy.sandbox.is_(False),
+            Pharmacy.created_at < day_start(today - timedelta(days=WAITED_DAYS)),
+            ~select(Registration.id).where(Registration.pharmacy_id == Pharmacy.id).exists(),
+            ~select(SalesStatement.id).where(SalesStatement.pharmacy_id == Pharmacy.id).exists(),
+        )
+        .order_by(Pharmacy.id)
+    )
+    if after is not None:
+        query = query.where(Pharmacy.id > after)
+    for division in (scope, filters.division):
+        if division:
+            query = query.where(Pharmacy.division.startswith(division))
+    found: list[UnheardOut] = []
+    for row in await session.execute(query):
+        facts = pharmacies.get(row.id)
+        if facts is None:
+            continue
+
+        def is_due(day: date, facts: PharmacyFacts = facts) -> bool:
+            return facts.standing_on(day) is Standing.ACTIVE and calendar.regime_on(facts.division, day).state in _DUE
+
+        since = waited_since(china_day(row.created_at) + timedelta(days=1), is_due, today)
+        if since is not None:
+            found.append(
+                UnheardOut(
+                    pharmacy_id=row.id,
+                    name=row.name,
+                    division=row.division,
+                    enrolled_on=row.enrolled_on,
+                    due_since=since,
+                    days=(today - since).days,
+                )
+            )
+            if len(found) == limit:
+                break
+    return found
 
 
 def _end_of(silence: PharmacySilence, facts: PharmacyFacts, reported: set[date], today: date) -> SilenceEnd | None:

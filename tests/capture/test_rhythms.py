@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.capture.rhythms import FEWEST_DAYS, HISTORY_DAYS, find_silence, rhythm_of
+from app.capture.rhythms import (
+    FEWEST_DAYS,
+    HISTORY_DAYS,
+    MOST_WAITED_DAYS,
+    WAITED_DAYS,
+    find_silence,
+    rhythm_of,
+    waited_since,
+)
 
 START = date(2026, 1, 5)
 """A Monday."""
@@ -115,3 +123,25 @@ class TestARhythm:
         assert later is not None
         assert (later.limit, later.last_on) == (one.limit, one.last_on)
         assert later.expected > one.expected
+
+
+class TestAPharmacyThatNeverReported:
+    @given(st.integers(0, 60))
+    def test_is_waited_for_from_the_first_whole_day_on(self, days: int) -> None:
+        since = waited_since(START, lambda day: True, START + timedelta(days=days))
+        assert since == (START if days >= WAITED_DAYS else None)
+
+    @given(st.frozensets(st.integers(0, 59)), st.integers(0, 59))
+    def test_has_had_to_on_every_day_since_and_not_on_the_one_before(self, due: frozenset[int], today: int) -> None:
+        since = waited_since(START, lambda day: (day - START).days in due, START + timedelta(days=today))
+        if since is None:
+            assert not set(range(today - WAITED_DAYS, today + 1)) <= due or today < WAITED_DAYS
+        else:
+            first = (since - START).days
+            assert set(range(first, today + 1)) <= due
+            assert today - first >= WAITED_DAYS
+            assert first == 0 or first - 1 not in due
+
+    def test_is_looked_for_as_far_back_as_reports_are_kept(self) -> None:
+        today = START + timedelta(days=10_000)
+        assert waited_since(START, lambda day: True, today) == today - timedelta(days=MOST_WAITED_DAYS)

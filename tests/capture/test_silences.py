@@ -154,6 +154,59 @@ class TestASilence:
         assert len(await street.silences()) == 1
 
 
+KNOWN = 41
+"""The day, from the beginning, on which the pharmacies were enrolled here; their enrolment is dated further back."""
+
+
+class TestAPharmacyThatNeverReported:
+    async def unheard(self, street: Street, client: httpx.AsyncClient | None = None, **query: Any) -> list[str]:
+        answer = await (client or street.official).get("/v1/surveillance/never-reported", params=query)
+        assert answer.status_code == 200, answer.text
+        return [one["pharmacy_id"] for one in answer.json()["items"]]
+
+    async def test_is_told_of_after_two_whole_weeks_of_duty(self, street: Street, client_for: Clients) -> None:
+        first, second = map(str, street.world.pharmacies)
+        street.go_to(KNOWN + 14, hour=23)
+        assert await self.unheard(street) == []
+        street.go_to(KNOWN + 15, hour=1)
+        assert await self.unheard(street) == [first, second]
+        answer = await street.official.get("/v1/surveillance/never-reported", params={"limit": 1})
+        [shown] = answer.json()["items"]
+        assert (shown["due_since"], shown["days"], shown["enrolled_on"]) == ("2026-02-16", 14, "2026-01-01")
+        assert await self.unheard(street, cursor=answer.json()["next_cursor"]) == [second]
+        assert await self.unheard(street, division=LUOHU) == []
+        elsewhere = client_for(await keys.token(street.database, "official", LUOHU))
+        assert await self.unheard(street, elsewhere) == []
+
+    async def test_is_none_any_more_once_anything_has_come(self, street: Street) -> None:
+        street.go_to(KNOWN + 20, hour=9)
+        await street.buy(1, 0, at="2026-02-20T10:00:00+08:00")
+        assert await self.unheard(street) == [str(street.world.pharmacies[1])]
+        body = {"day": "2026-03-01", "items": []}
+        assert (await street.tills[1].post("/v1/sales", json=body)).status_code == 201
+        assert await self.unheard(street) == []
+
+    @pytest.mark.parametrize("state", ["counts", "suspended"])
+    async def test_is_blamed_for_no_day_on_which_nothing_had_to_be_registered(self, street: Street, state: str) -> None:
+        free = {"division": FUTIAN, "disease": "covid-19", "state": state, "valid_from": "2026-03-01"}
+        again = {"division": FUTIAN, "disease": "covid-19", "state": "register", "valid_from": "2026-03-04"}
+        for body in (free, again):
+            assert (await street.official.post("/v1/regimes", json=body)).status_code == 201, body
+        for off, there in ((KNOWN + 15, 0), (KNOWN + 30, 0), (KNOWN + 31, 2)):
+            street.go_to(off, hour=12)
+            assert len(await self.unheard(street)) == there, off
+
+    @pytest.mark.parametrize("standing", ["suspended", "closed"])
+    async def test_is_none_that_is_not_in_good_standing(self, street: Street, standing: str) -> None:
+        street.go_to(KNOWN + 20, hour=12)
+        patch = PharmacyPatch.model_validate(
+            {"standing": standing, "standing_from": "2026-03-07", "reason": "Inspection"}
+        )
+        async with street.database.transaction() as session:
+            await change_pharmacy(session, street.world.pharmacies[0], patch, actor=SYSTEM, now=street.clock.moment)
+        assert await self.unheard(street) == [str(street.world.pharmacies[1])]
+
+
 class TestAReport:
     async def test_is_noted_on_the_day_on_which_it_came(self, street: Street) -> None:
         street.go_to(20, hour=0)  # 16:00 UTC of the day before
