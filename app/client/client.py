@@ -79,7 +79,7 @@ class Client:
         Args:
             url: where the service is; https, but for this machine itself.
             token: the till's key, or what gives it at each request (for one that is rotated).
-            language: of the advice, `zh` or `en`.
+            language: of the advice and of what is refused, `zh` or `en`.
             timeout_seconds: for connecting and for each wait on the network; a whole answer may take four times as long.
 
         Raises:
