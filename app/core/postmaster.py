@@ -9,6 +9,7 @@ Nothing here is safe against another starter; `core.embedded` lets one in at a t
 """
 
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -31,15 +32,6 @@ LEFTOVER_SECONDS = 0.3
 FAILED_LAUNCHES = 3
 
 
-def _megabytes_of_buffers() -> int:
-    """Return a quarter of the machine's memory, as PostgreSQL's manual advises; a GB at most, for others live here too."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not told on every system
-        return 128
-    return max(128, min(1024, memory // 4 // 2**20))
-
-
 SERVER_OPTIONS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -48,10 +40,7 @@ SERVER_OPTIONS = {
     "full_page_writes": "on",
     "recovery_init_sync_method": SYNC_METHOD,
     "max_connections": "100",
-    # Indexes of hashes are touched at random: what does not stay in memory is written out for each row, and each page once more
-    # after each checkpoint. Memory is taken as the database grows.
-    "shared_buffers": f"{_megabytes_of_buffers()}MB",
-    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
     "timezone": "UTC",
     # The log is for the operator. Statements and the details of errors can hold what a person said at a counter.
     "log_timezone": "UTC",
@@ -59,6 +48,37 @@ SERVER_OPTIONS = {
     "log_min_error_statement": "panic",
     "log_checkpoints": "off",
 }
+
+_LIMITS_OF_GROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def sizes(memory: int, free_disk: int) -> dict[str, str]:
+    """Return the options that follow from the memory that may be used and the disk that is free, both in bytes.
+
+    Indexes of hashes are touched at random. What does not stay in memory is read and written out again for each row: so the buffers are
+    a quarter of the memory, as PostgreSQL's manual advises, and 4 GB at most, for others live here too; they are taken as the
+    database grows. And each page goes into the log as a whole once after each checkpoint, 24 KB a row with ten million rows there
+    if the log may not grow: so it may, to a tenth of what is free and 8 GB at most.
+    """
+    megabytes, disk = memory // 2**20, free_disk // 2**20
+    return {
+        "shared_buffers": f"{max(128, min(4096, megabytes // 4))}MB",
+        "max_wal_size": f"{max(1024, min(8192, disk // 10))}MB",
+    }
+
+
+def _memory() -> int:
+    """Return the bytes of memory of the machine, or of the container if that may use less; 0 where it is not told."""
+    try:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (AttributeError, OSError, ValueError):  # not told on every system
+        return 0
+    for path in _LIMITS_OF_GROUP:
+        try:
+            found.append(int(path.read_text()))
+        except (OSError, ValueError):  # no such group, or `max`
+            continue
+    return min(found)
 
 
 class Postmaster:
@@ -153,7 +173,8 @@ class Postmaster:
         cluster = self.cluster
         # Nobody holds the server's lock, so whatever process this file names, it is not our server.
         (cluster.data / "postmaster.pid").unlink(missing_ok=True)
-        options = [f"--{name}={value}" for name, value in SERVER_OPTIONS.items()]
+        chosen = sizes(_memory(), shutil.disk_usage(cluster.data).free) | SERVER_OPTIONS
+        options = [f"--{name}={value}" for name, value in chosen.items()]
         log = cluster.open_log()
         try:
             process = cluster.programs.launch(

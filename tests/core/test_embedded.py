@@ -16,7 +16,7 @@ from app.core import cluster as cluster_module
 from app.core import postgres_programs
 from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError, client_program, running
 from app.core.postgres_programs import Account, Programs, can_enter
-from app.core.postmaster import SERVER_OPTIONS
+from app.core.postmaster import SERVER_OPTIONS, sizes
 
 
 @pytest.fixture
@@ -246,6 +246,23 @@ class TestANewStart:
             pass
         assert (data_dir / "postgres" / "server.log.1").exists()
         assert (data_dir / "postgres" / "server.log").read_text().count("ready to accept") == 1
+
+
+GB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("memory", "free_disk", "buffers", "log"),
+    [
+        (24 * GB, 75 * GB, "4096MB", "7680MB"),
+        (256 * GB, 2_000 * GB, "4096MB", "8192MB"),
+        (8 * GB, 20 * GB, "2048MB", "2048MB"),
+        (GB // 4, 3 * GB, "128MB", "1024MB"),
+        (0, 0, "128MB", "1024MB"),
+    ],
+)
+def test_a_server_takes_a_share_of_memory_and_disk(memory: int, free_disk: int, buffers: str, log: str) -> None:
+    assert sizes(memory, free_disk) == {"shared_buffers": buffers, "max_wal_size": log}
 
 
 class TestTheProgramsOfAnAccount:
