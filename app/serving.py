@@ -22,6 +22,7 @@ from app.core.processes import spare_the_collector
 from app.core.runner import Pace
 from app.core.sealing import Keyring, load_or_create
 from app.core.settings import Settings, load_settings
+from app.core.wire import OneWrite
 from app.divisions import service as divisions
 from app.main import create_app
 from app.metadata import migrate, newest_revision
@@ -160,6 +161,7 @@ def listen(application: str | Callable[[], FastAPI], *, host: str, port: int, pr
     uvicorn.run(
         application,
         factory=True,
+        http=OneWrite,
         host=host,
         port=port,
         workers=processes,

@@ -17,7 +17,7 @@ from app.core.database import Database
 CHANNEL = "sentinel_jobs"
 """The notification's payload is the kind of the jobs."""
 
-SHORTEST_INTERVAL_SECONDS = 0.02
+SHORTEST_INTERVAL_SECONDS = 0.05
 
 # A transaction by itself, and the setting is that transaction's own: one word to the server instead of four.
 _TELL = """

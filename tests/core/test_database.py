@@ -4,10 +4,10 @@ from contextlib import suppress
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, UnboundExecutionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.core.database import Database, after_commit, async_url, driver, trouble
+from app.core.database import Database, after_commit, async_url, copy_in, driver, orm_beside, trouble
 
 
 async def raised(database: Database, statement: str, *, through_driver: bool) -> BaseException:
@@ -90,6 +90,82 @@ class TestATransaction:
                         await asyncio.wait_for(second.execute(text("SELECT 1")), timeout=5)
         finally:
             await database.dispose()
+
+
+async def values(database: Database) -> list[int]:
+    async with database.statements() as session:
+        return [row["value"] for row in await (await driver(session)).fetch("SELECT value FROM kept ORDER BY value")]
+
+
+class TestStatements:
+    @pytest.fixture
+    async def kept(self, committed: Database) -> Database:
+        async with committed.statements() as session:
+            await (await driver(session)).execute("CREATE TABLE kept (value integer)")
+        return committed
+
+    async def test_are_committed_together_or_taken_back_together(self, kept: Database) -> None:
+        called: list[Database] = []
+        with suppress(RuntimeError):
+            async with kept.statements() as session:
+                after_commit(session, called.append)
+                await copy_in(session, "kept", ["value"], [(1,)])
+                await (await driver(session)).execute("INSERT INTO kept VALUES (2)")
+                raise RuntimeError
+        assert (await values(kept), called) == ([], [])
+        async with kept.statements() as session:
+            after_commit(session, called.append)
+            await copy_in(session, "kept", ["value"], [(1,)])
+            await (await driver(session)).execute("INSERT INTO kept VALUES (2)")
+            assert called == []
+        assert (await values(kept), called) == ([1, 2], [kept])
+
+    async def test_that_cannot_be_committed_fail(self, kept: Database) -> None:
+        async with kept.statements() as session:
+            await (await driver(session)).execute("ALTER TABLE kept ADD UNIQUE (value) DEFERRABLE INITIALLY DEFERRED")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with kept.statements() as session:
+                await copy_in(session, "kept", ["value"], [(1,), (1,)])
+        assert await values(kept) == []
+
+    async def test_of_a_cancelled_task_leave_nothing_on_the_connection(self, kept: Database) -> None:
+        async def forgets() -> None:
+            async with kept.statements() as session:
+                await copy_in(session, "kept", ["value"], [(1,)])
+                await (await driver(session)).execute("SELECT pg_sleep(60)")
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(forgets(), 0.3)
+        async with kept.statements() as session:
+            await copy_in(session, "kept", ["value"], [(2,)])
+        assert await values(kept) == [2]
+
+    async def test_go_over_another_connection_when_theirs_died_in_the_pool(self, kept: Database) -> None:
+        async with kept.statements() as session:
+            dead = await (await driver(session)).fetchval("SELECT pg_backend_pid()")
+        admin = await asyncpg.connect(kept.url)
+        await admin.execute("SELECT pg_terminate_backend($1, 5000)", dead)
+        await admin.close()
+        await asyncio.sleep(0)
+        assert await values(kept) == []
+
+    async def test_whose_connection_dies_under_them_are_told_as_trouble_that_passes(self, kept: Database) -> None:
+        with pytest.raises(asyncpg.PostgresError) as raised:
+            async with kept.statements() as session:
+                await (await driver(session)).execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        told = trouble(raised.value)
+        assert told is not None
+        assert told.code == "database_unavailable"
+        assert await values(kept) == []
+
+    async def test_have_no_connection_for_the_orm_but_one_beside(self, kept: Database) -> None:
+        async with kept.statements() as session:
+            with pytest.raises(UnboundExecutionError):
+                await session.execute(text("SELECT 1"))
+            async with orm_beside(session) as other:
+                assert (await other.execute(text("SELECT 1"))).scalar_one() == 1
+        async with kept.transaction() as session, orm_beside(session) as other:
+            assert other is session
 
 
 class TestAUrl:
