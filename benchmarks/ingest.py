@@ -1,11 +1,11 @@
 r"""Purchases a second: batches and files against `\copy` of the same rows, single ones against the least that a service can do.
 
-    python -m benchmarks ingest [--there 200000] [--rows 60000] [--file-rows 200000] [--few 20000] [--stages]
+    python -m benchmarks ingest [--quick] [--there 1000000] [--rows 60000] [--file-rows 1000000] [--grown 10000000] [--few 100000] [--stages]
 
-`--there` registrations are there before. `\copy` loads exactly the rows that the API stored – people, registrations, items, receipts,
+`--there` registrations are there before; all sizes that are not given are tenths with `--quick`. `\copy` loads exactly the rows that the API stored – people, registrations, items, receipts,
 audit, jobs – into the same tables with the same indexes and foreign keys of a second database in which as many are there before,
-one table after the other over one connection, while nothing else runs. The last ratio compares the same batches with `--few` there. No
-worker runs. Client, API and PostgreSQL share the machine's cores.
+one table after the other over one connection, while nothing else runs. The last ratio compares the import of the same purchases by
+file where `--grown` are there before with the one where `--few` are. No worker runs. Client, API and PostgreSQL share the machine's cores.
 """
 
 import asyncio
@@ -22,14 +22,11 @@ from pathlib import Path
 
 import asyncpg
 import click
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.core.database import async_url
 from app.core.embedded import client_program
-from benchmarks import stages
-from benchmarks.barebones import Base
+from benchmarks import singles, stages
 from benchmarks.filling import fill
-from benchmarks.load import Figures, fire, request
+from benchmarks.load import fire, request
 from benchmarks.setting import KEYS, City, city, purchases, serving
 from benchmarks.spent import note_memory
 
@@ -39,8 +36,9 @@ BATCH_CONNECTIONS = 4
 PROCESSES = 2
 TURNS = (False, True, True, False)
 """Which batches are NDJSON: in this order neither gains from what has been read before."""
-SINGLE_REQUESTS = 6_000
-SINGLE_CONNECTIONS = 32
+SINGLE_REQUESTS = 12_000
+FILE_TURNS = (False, True, True, False)
+"""Which of two cities imports a file: the one in which many are there before, or the other."""
 STAGE_ROWS = 25_000
 
 BATCH_AT_LEAST = 0.5
@@ -50,7 +48,7 @@ SINGLE_AT_LEAST = 3.0
 GROWN_AT_LEAST = 0.8
 
 # What `purchases` is asked for, apart from each other: no two requests name the same purchase.
-_JSON, _FILE, _SINGLES, _STAGES, _WARM = (number * 100_000_000 for number in range(1, 6))
+_JSON, _FILE, _SINGLES, _STAGES, _WARM, _GROWN = (number * 100_000_000 for number in range(1, 7))
 
 TABLES = ("people", "registrations", "registration_items", "receipt_links", "audit_entries", "jobs")
 
@@ -132,7 +130,7 @@ def many_purchases(count: int, first: int) -> Iterator[bytes]:
         yield from purchases(min(ROWS_PER_REQUEST, count - start), first=first + start)
 
 
-def import_file(place: City, count: int) -> tuple[float, list[float]]:
+def import_file(place: City, count: int, first: int = _FILE) -> tuple[float, list[float]]:
     """Import so many rows as a CSV file by the command; return the seconds and the most memory of each of its processes in MB.
 
     From the first byte that it reads to the last commit; the start of the command is left out, as psql's is.
@@ -141,7 +139,7 @@ def import_file(place: City, count: int) -> tuple[float, list[float]]:
     most: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "purchases.csv"
-        write_csv(many_purchases(count, _FILE), file)
+        write_csv(many_purchases(count, first), file)
         child = subprocess.Popen(
             [sys.executable, "-m", "app", "import", "registrations", str(file), "--pharmacy", str(pharmacy)],
             env={**os.environ, "SENTINEL_SEALING_KEYS": KEYS, "SENTINEL_DATABASE_URL": place.url},
@@ -204,32 +202,6 @@ def copied(ours: City, theirs: City, expected: int) -> float:
         return reload(theirs.url, Path(folder))
 
 
-def measure_singles(place: City, rows: Sequence[bytes]) -> tuple[Figures, Figures]:
-    """Return how fast single purchases are, and those of the bare-bones service."""
-    bare = asyncio.run(place.copy("bare"))
-    asyncio.run(_make_bare_table(bare))
-    with serving("benchmarks.barebones:create", {"BENCHMARK_DATABASE_URL": bare}) as port:
-        theirs = asyncio.run(_singles(port, [request("/purchases", row) for row in rows]))
-    ours = asyncio.run(place.copy("ours_single"))
-    with serving("app.serving:create", {"SENTINEL_DATABASE_URL": ours}) as port:
-        tills = place.tills
-        requests = [request("/v1/registrations", row, tills[n % len(tills)]) for n, row in enumerate(rows)]
-        return asyncio.run(_singles(port, requests)), theirs
-
-
-async def _singles(port: int, requests: Sequence[bytes]) -> Figures:
-    warm, counted = requests[:1_000], requests[1_000:]
-    await fire([port], warm, connections=SINGLE_CONNECTIONS, expected=[201])
-    return await fire([port], counted, connections=SINGLE_CONNECTIONS, expected=[201])
-
-
-async def _make_bare_table(url: str) -> None:
-    engine = create_async_engine(async_url(url))
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    await engine.dispose()
-
-
 class Verdict:
     """The table as it grows, and whether everything was reached."""
 
@@ -258,14 +230,13 @@ class Verdict:
         self.tell(what, figures, copy_took / took, least, also=also)
 
 
-def measure_bulk(place: City, verdict: Verdict, *, there: int, rows: int, few: int, file_rows: int) -> None:
+def measure_bulk(place: City, verdict: Verdict, *, there: int, rows: int, file_rows: int) -> None:
     r"""Print the ratios of batches and of a file.
 
     JSON and NDJSON come in turns, and \copy loads the rows of each turn after it, so that both databases have seen as much by then. Turns
     differ by what is written out meanwhile: the fastest of each is compared with the fastest of the other.
     """
     ours, theirs = (asyncio.run(fill(place, name, there)) for name in ("ours", "theirs"))
-    small = asyncio.run(fill(place, "small", few))
     took: dict[bool, list[float]] = {False: [], True: []}
     copies = []
     share = rows // TURNS.count(True)
@@ -283,14 +254,26 @@ def measure_bulk(place: City, verdict: Verdict, *, there: int, rows: int, few: i
         more=f", {sum(memory):.0f} MB in {len(memory)} processes",
         also=sum(memory) < FILE_MOST_MB,
     )
-    with serving_twice(small.url) as ports:
-        warm_up(small, ports)
-        sent = [purchases(share, first=_JSON + turn * share) for turn, ndjson in enumerate(TURNS) if not ndjson]
-        small_took = [send_batches(small, ports, rows, ndjson=False) for rows in sent]
+
+
+def measure_grown(place: City, verdict: Verdict, *, grown: int, few: int, file_rows: int) -> None:
+    """Print how much slower a file is imported where many registrations are there before than where few are.
+
+    Each city imports the purchases in two files, in turns, so that what else the machine does meets both alike.
+    """
+    share = file_rows // FILE_TURNS.count(True)
+    cities = {
+        many: asyncio.run(fill(place, name, count))
+        for many, name, count in ((False, "small", few), (True, "grown", grown))
+    }
+    took = {False: 0.0, True: 0.0}
+    for turn, many in enumerate(FILE_TURNS):
+        took[many] += import_file(cities[many], share, _GROWN + turn * share)[0]
+    speed, small_speed = (len(FILE_TURNS) // 2 * share / took[many] for many in (True, False))
     verdict.tell(
-        "batch JSON, grown",
-        f"{share / min(took[False]):>8,.0f} rows/s   {share / min(small_took):>8,.0f} rows/s with {few:,} there",
-        min(small_took) / min(took[False]),
+        "CSV import, grown",
+        f"{speed:>8,.0f} rows/s, {grown:,} there   {small_speed:>8,.0f} rows/s, {few:,} there",
+        speed / small_speed,
         GROWN_AT_LEAST,
     )
 
@@ -302,34 +285,59 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 @click.command()
-@click.option("--there", default=200_000, show_default=True, help="Registrations that are there before.")
+@click.option("--there", type=int, help="Registrations that are there before.  [default: 1000000]")
+@click.option("--rows", type=int, help="Purchases sent as JSON, and as many as NDJSON.  [default: 60000]")
+@click.option("--file-rows", type=int, help="Purchases sent as CSV.  [default: 1000000]")
 @click.option(
-    "--few", default=20_000, show_default=True, help="As many as that for the comparison with a small database."
+    "--grown",
+    type=int,
+    help="Registrations that are there before in a large city; 0 leaves it out.  [default: 10000000]",
 )
-@click.option("--rows", default=60_000, show_default=True, help="Purchases sent as JSON, and as many as NDJSON.")
-@click.option("--file-rows", default=200_000, show_default=True, help="Purchases in the file.")
+@click.option("--few", type=int, help="As many in the small city that it is compared with.  [default: 100000]")
+@click.option("--quick", is_flag=True, help="Tenths of these sizes.")
 @click.option("--stages", "only_stages", is_flag=True, help="Print only where the time goes.")
-def command(there: int, few: int, rows: int, file_rows: int, only_stages: bool) -> int:
+def command(
+    there: int | None,
+    rows: int | None,
+    file_rows: int | None,
+    grown: int | None,
+    few: int | None,
+    quick: bool,
+    only_stages: bool,
+) -> int:
     """Purchases a second, as ratios."""
     begin = time.perf_counter()
     verdict = Verdict()
+    whole = 1 if not quick else 10
+
+    def size(given: int | None, otherwise: int) -> int:
+        return otherwise // whole if given is None else given
+
     with city() as place:
         if not only_stages:
-            measure_bulk(place, verdict, there=there, rows=rows, few=few, file_rows=file_rows)
-            mine, bare = measure_singles(place, purchases(SINGLE_REQUESTS + 1_000, first=_SINGLES))
-            count = SINGLE_REQUESTS
-            p99, bare_p99 = (figures.quantile(0.99) * 1000 for figures in (mine, bare))
-            verdict.tell(
-                "single",
-                f"{mine.per_second(count):>8,.0f} rows/s   bare  {bare.per_second(count):>8,.0f} rows/s, "
-                f"p99 {p99:.1f} ms, bare {bare_p99:.1f}   ",
-                mine.per_second(count) / bare.per_second(count),
-                SINGLE_AT_LEAST,
-                also=p99 <= bare_p99,
-            )
+            measure_singles(place, verdict)
+            file_size = size(file_rows, 1_000_000)
+            measure_bulk(place, verdict, there=size(there, 1_000_000), rows=size(rows, 60_000), file_rows=file_size)
+            many = size(grown, 10_000_000)
+            if many:
+                measure_grown(place, verdict, grown=many, few=size(few, 100_000), file_rows=file_size)
         stages.main(place, "stages", purchases(STAGE_ROWS, first=_STAGES), ROWS_PER_REQUEST)
     click.echo(f"({time.perf_counter() - begin:.0f} s in all)")
     return int(not verdict.reached)
+
+
+def measure_singles(place: City, verdict: Verdict) -> None:
+    """Print how fast single purchases are."""
+    mine, bare = singles.measure(place, purchases(SINGLE_REQUESTS + singles.WARM_REQUESTS, first=_SINGLES))
+    p99, bare_p99 = (figures.quantile(0.99) * 1000 for figures in (mine, bare))
+    speed, bare_speed = (figures.per_second(SINGLE_REQUESTS) for figures in (mine, bare))
+    verdict.tell(
+        "single",
+        f"{speed:>8,.0f} rows/s   bare  {bare_speed:>8,.0f} rows/s, p99 {p99:.1f} ms, bare {bare_p99:.1f}   ",
+        speed / bare_speed,
+        SINGLE_AT_LEAST,
+        also=p99 <= bare_p99,
+    )
 
 
 if __name__ == "__main__":
