@@ -170,7 +170,11 @@ class BoundDatabase(Database):
             yield session
             await session.commit()
 
-    statements = transaction
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[AsyncSession]:
+        """Open a savepoint; release it when the block ends."""
+        async with self.transaction() as session:
+            yield session
 
 
 async def _live(connection: AsyncConnection) -> Any:

@@ -209,8 +209,8 @@ class TestADatabaseThatDoesNotAnswer:
                 yield session
                 raise ConnectionResetError("synthetic")
 
-        real = type(database).transaction
-        monkeypatch.setattr(type(database), "transaction", failing)
+        real = type(database).statements
+        monkeypatch.setattr(type(database), "statements", failing)
         with pytest.raises(DatabaseUnavailable):
             await Intake(database, clock, keyring).record(submit())
         monkeypatch.undo()
