@@ -2,7 +2,7 @@ r"""Purchases a second: batches and files against `\copy` of the same rows, sing
 
     python -m benchmarks ingest [--quick] [--there 1000000] [--rows 60000] [--file-rows 1000000] [--grown 10000000] [--few 100000] [--stages]
 
-`--there` registrations are there before; all sizes that are not given are tenths with `--quick`. `\copy` loads exactly the rows that the API stored – people, registrations, items, receipts,
+`--there` registrations are there before; these sizes are tenths with `--quick`. `\copy` loads exactly the rows that the API stored – people, registrations, items, receipts,
 audit, jobs – into the same tables with the same indexes and foreign keys of a second database in which as many are there before,
 one table after the other over one connection, while nothing else runs. The last ratio compares the import of the same purchases by
 file where `--grown` are there before with the one where `--few` are. No worker runs. Client, API and PostgreSQL share the machine's cores.

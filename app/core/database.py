@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -107,7 +107,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Open a transaction; commit when the block ends, roll back when it raises.
 
-        This is the one place of the service that commits. Whoever answers a caller answers after this block.
+        This and `statements` are the places of the service that commit. Whoever answers a caller answers after the block.
         """
         async with AsyncSession(self.engine, expire_on_commit=False, autoflush=False) as session:
             yield session
@@ -126,10 +126,13 @@ class Database:
             raw = await _live(connection)
             session = AsyncSession(autoflush=False)
             session.info.update(driver=raw, database=self)
-            await raw.execute("BEGIN")
             try:
+                await raw.execute("BEGIN")
                 yield session
-                await raw.execute("COMMIT")
+                if session.new or session.dirty or session.deleted:
+                    raise RuntimeError("something waits in the session for the ORM, which is not asked here")
+                if await raw.execute("COMMIT") != "COMMIT":
+                    raise RuntimeError("a statement had failed, and its error was not passed on")
             except BaseException:
                 await _take_back(connection, raw)
                 raise
@@ -194,15 +197,15 @@ async def _take_back(connection: AsyncConnection, raw: Any) -> None:
             raise
 
 
-@asynccontextmanager
-async def orm_beside(session: AsyncSession) -> AsyncIterator[AsyncSession]:
-    """Give a session in which the ORM can ask: this one, or one in a transaction of its own beside `Database.statements`."""
-    database: Database | None = session.info.get("database")
-    if database is None:
-        yield session
-        return
-    async with database.transaction() as other:
-        yield other
+def has_driver_alone(session: AsyncSession) -> bool:
+    """Say whether a session is one of `Database.statements`."""
+    return "database" in session.info
+
+
+def orm_beside(session: AsyncSession) -> AbstractAsyncContextManager[AsyncSession]:
+    """Open a transaction in which the ORM can ask, beside one of `Database.statements`; it takes a further connection."""
+    database: Database = session.info["database"]
+    return database.transaction()
 
 
 def after_commit(session: AsyncSession, action: Callable[[Database], None]) -> None:
@@ -219,7 +222,7 @@ async def driver(session: AsyncSession) -> Any:
     The driver's transaction begins with the first statement that goes through SQLAlchemy; one is sent here if none has
     been yet, so that nothing runs outside it. Rows pending in the session are flushed first.
     """
-    if "database" in session.info:  # of `Database.statements`: a dozen calls for each purchase
+    if has_driver_alone(session):  # a dozen calls for each purchase
         return session.info["driver"]
     if session.new or session.dirty or session.deleted:
         await session.flush()

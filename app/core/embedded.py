@@ -68,7 +68,7 @@ class EmbeddedPostgres:
         cluster = Cluster(self._folder)
         postmaster = Postmaster(cluster, on_exit=self._wake.set)
         try:
-            with self._control(cluster):
+            with self._control(postmaster):
                 self._users = cluster.open_lock("users.lock")
                 alone = try_lock(self._users, fcntl.LOCK_EX)
                 if not try_lock(self._users, fcntl.LOCK_SH):
@@ -95,7 +95,7 @@ class EmbeddedPostgres:
         if self._watcher is not None:
             self._watcher.join()
         try:
-            with self._control(postmaster.cluster):
+            with self._control(postmaster):
                 if try_lock(self._users, fcntl.LOCK_EX):
                     postmaster.stop()
         finally:
@@ -110,7 +110,7 @@ class EmbeddedPostgres:
         cluster = Cluster(self._folder)
         postmaster = Postmaster(cluster, on_exit=self._wake.set)
         try:
-            with self._control(cluster):
+            with self._control(postmaster):
                 self._users = cluster.open_lock("users.lock")
                 if not try_lock(self._users, fcntl.LOCK_EX):
                     raise EmbeddedPostgresError(f"The database of {self._folder.parent} is in use.")
@@ -129,13 +129,13 @@ class EmbeddedPostgres:
         return self._postmaster.cluster.url(database)
 
     @contextmanager
-    def _control(self, cluster: Cluster) -> Iterator[None]:
+    def _control(self, postmaster: Postmaster) -> Iterator[None]:
         """Hold the right to start and stop the server of this folder."""
-        descriptor = cluster.open_lock("control.lock")
+        descriptor = postmaster.cluster.open_lock("control.lock")
         try:
             until = time.monotonic() + 2 * PATIENCE_SECONDS
             while not try_lock(descriptor, fcntl.LOCK_EX):
-                if time.monotonic() > until:
+                if time.monotonic() > until and not postmaster.is_on_its_way():
                     raise EmbeddedPostgresError(
                         f"Another command has been starting or stopping the database in {self._folder} for "
                         f"{2 * PATIENCE_SECONDS:.0f} s. End it and try again."
@@ -167,7 +167,7 @@ class EmbeddedPostgres:
 
     def _revive(self, postmaster: Postmaster) -> None:
         began = time.monotonic()
-        with self._control(postmaster.cluster):
+        with self._control(postmaster):
             if postmaster.alive():  # somebody else was quicker
                 return
             postmaster.ensure_running(may_move=False, leaving=self._leaving)

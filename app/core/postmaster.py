@@ -28,6 +28,7 @@ if sys.platform != "win32":
     import fcntl
 
 PATIENCE_SECONDS = 60.0
+POLITE_SECONDS = 300.0
 LEFTOVER_SECONDS = 0.3
 FAILED_LAUNCHES = 3
 
@@ -56,9 +57,9 @@ def sizes(memory: int, free_disk: int) -> dict[str, str]:
     """Return the options that follow from the memory that may be used and the disk that is free, both in bytes.
 
     Indexes of hashes are touched at random. What does not stay in memory is read and written out again for each row: so the buffers are
-    a quarter of the memory, as PostgreSQL's manual advises, and 4 GB at most, for others live here too; they are taken as the
-    database grows. And each page goes into the log as a whole once after each checkpoint, 24 KB a row with ten million rows there
-    if the log may not grow: so it may, to a tenth of what is free and 8 GB at most.
+    a quarter of the memory, as PostgreSQL's manual advises, 128 MB at least and 4 GB at most, for others live here too; they are
+    taken as the database grows. And each page goes into the log as a whole once after each checkpoint, 24 KB a row with ten million
+    rows there if the log may not grow: so it may, to a tenth of what is free, 1 GB at least and 8 GB at most.
     """
     megabytes, disk = memory // 2**20, free_disk // 2**20
     return {
@@ -104,6 +105,10 @@ class Postmaster:
         pid = self._postmaster()
         return pid is not None and self._held() and self._is_ours(pid)
 
+    def is_on_its_way(self) -> bool:
+        """Return whether the server is on its way up or down: it repairs itself, or writes out what it has in memory."""
+        return self.alive() and self._status() in ("starting", "stopping")
+
     def ensure_running(self, *, may_move: bool, leaving: threading.Event) -> None:
         """Return when the server answers; adopt one that runs, launch one otherwise.
 
@@ -142,7 +147,8 @@ class Postmaster:
 
     def stop(self) -> None:
         """Stop the server: politely, then at once, then by force. Does nothing when it is down."""
-        for sign, seconds in ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+        # Politely means that it writes out what it has in memory, which may be gigabytes.
+        for sign, seconds in ((signal.SIGINT, POLITE_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
             if not self._held():
                 return
             pid = self._postmaster()

@@ -6,16 +6,17 @@ the snapshot reads the token first – one look-up – and loads anew only when 
 it would have seen in the tables, without reading them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import String, func
+from sqlalchemy import String, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, driver, orm_beside
+from app.core.database import Base, driver, has_driver_alone, orm_beside
 
 T = TypeVar("T")
 
@@ -48,8 +49,9 @@ async def changed(session: AsyncSession, name: str) -> None:
 
 async def versions(session: AsyncSession) -> Mapping[str, UUID]:
     """Return the token of every kind of reference data, in one statement."""
-    # Read at the beginning of every purchase.
-    return {row["name"]: row["token"] for row in await (await driver(session)).fetch(_VERSIONS)}
+    if has_driver_alone(session):  # the beginning of every purchase
+        return dict(await (await driver(session)).fetch(_VERSIONS))
+    return {row.name: row.token for row in await session.execute(text(_VERSIONS))}
 
 
 class Snapshot(Generic[T]):
@@ -59,6 +61,7 @@ class Snapshot(Generic[T]):
         self.name = name
         self._load = load
         self._held: tuple[UUID, T] | None = None
+        self._loading: asyncio.Future[None] | None = None
 
     async def get(self, session: AsyncSession, known: Mapping[str, UUID] | None = None) -> T:
         """Return the data as this transaction would read it.
@@ -67,11 +70,24 @@ class Snapshot(Generic[T]):
         token and is read each time.
         """
         token = (await versions(session) if known is None else known).get(self.name)
-        held = self._held
-        if held is not None and held[0] == token:
-            return held[1]
-        async with orm_beside(session) as reader:
-            value = await self._load(reader)
+        while self._held is None or self._held[0] != token:
+            if not has_driver_alone(session):
+                return await self._read(session, token)
+            if self._loading is not None:
+                await asyncio.wait([self._loading])
+                continue
+            # Beside its own connection each of those who wait would take another one: so one of them asks for all.
+            self._loading = asyncio.get_running_loop().create_future()
+            try:
+                async with orm_beside(session) as reader:
+                    return await self._read(reader, token)
+            finally:
+                self._loading.set_result(None)
+                self._loading = None
+        return self._held[1]
+
+    async def _read(self, session: AsyncSession, token: UUID | None) -> T:
+        value = await self._load(session)
         # Under READ COMMITTED the rows may be newer than the token read before them. The next reader then finds another
         # token and loads again, so a newer state under an older token does no harm.
         if token is not None:

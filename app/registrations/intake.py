@@ -25,9 +25,8 @@ from app.registrations.service import Outcome, Recorded, record_registrations
 MOST_TOGETHER = 200
 CROWD = 4
 GATHER_SECONDS = 0.004
-"""After a transaction for more than `CROWD` purchases the next one begins when as many have come again, and after so long at the
-latest: about the time in which thirty are answered. One transaction for all is cheaper than two that alternate, by so much that
-everybody is answered sooner."""
+"""After a transaction for more than `CROWD` purchases the next one begins when as many have come again, and after so long without
+them at the latest. One transaction for all is cheaper than two that alternate, by so much that everybody is answered sooner."""
 MOST_FROM_ONE = 32
 """Of one key's waiting purchases, so many go with one transaction: a till that sends without end fills no transaction alone."""
 BATCHES_AT_ONCE = 4

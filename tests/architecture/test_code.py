@@ -79,7 +79,7 @@ class TestTheTransaction:
     def test_is_opened_only_by_what_answers_afterwards(self) -> None:
         # Verbs are given a session; a verb that opened one would commit behind its caller's back.
         rooms = {module.name for module in APP if module.path.stem in ("service", "queries", "rules", "flow")}
-        assert not callers_of({"transaction"}) & rooms
+        assert not callers_of({"transaction", "statements"}) & rooms
 
 
 class TestTheClock:

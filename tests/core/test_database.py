@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import suppress
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, UnboundExecutionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.database import Database, after_commit, async_url, copy_in, driver, orm_beside, trouble
+from app.core.snapshots import Version
 
 
 async def raised(database: Database, statement: str, *, through_driver: bool) -> BaseException:
@@ -164,8 +166,57 @@ class TestStatements:
                 await session.execute(text("SELECT 1"))
             async with orm_beside(session) as other:
                 assert (await other.execute(text("SELECT 1"))).scalar_one() == 1
-        async with kept.transaction() as session, orm_beside(session) as other:
-            assert other is session
+
+    async def test_refuse_what_waits_for_the_orm(self, kept: Database) -> None:
+        async def adds() -> None:
+            async with kept.statements() as session:
+                await copy_in(session, "kept", ["value"], [(1,)])
+                session.add(Version(name="synthetic", token=UUID(int=1)))
+
+        with pytest.raises(RuntimeError, match="waits in the session"):
+            await adds()
+        assert await values(kept) == []
+
+    async def test_of_which_one_failed_are_not_taken_for_committed(self, kept: Database) -> None:
+        called: list[Database] = []
+
+        async def goes_on() -> None:
+            async with kept.statements() as session:
+                after_commit(session, called.append)
+                with suppress(asyncpg.PostgresError):
+                    await (await driver(session)).execute("SELECT 1 / 0")
+
+        with pytest.raises(RuntimeError, match="had failed"):
+            await goes_on()
+        assert called == []
+
+    async def test_that_are_given_up_as_they_begin_leave_no_open_transaction(
+        self, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        database = Database(migrated_url, pool_size=1)
+        real = asyncpg.Connection.execute
+
+        async def slow(self: asyncpg.Connection, query: str, *arguments: object) -> str:
+            told: str = await real(self, query, *arguments)
+            if query == "BEGIN":
+                await asyncio.sleep(60)
+            return told
+
+        async def begins() -> None:
+            async with database.statements():
+                raise AssertionError("not reached")
+
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(asyncpg.Connection, "execute", slow)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(begins(), 0.5)
+            async with database.transaction() as session:
+                assert not (
+                    await (await session.connection()).get_raw_connection()
+                ).driver_connection.is_in_transaction()  # type: ignore[union-attr]
+        finally:
+            await database.dispose()
 
 
 class TestAUrl:

@@ -1,3 +1,4 @@
+import asyncio
 from contextlib import suppress
 
 import pytest
@@ -69,3 +70,17 @@ class TestASnapshot:
         for _ in range(2):
             await held.snapshot.get(session)
         assert held.loads == 2
+
+    async def test_is_read_by_one_for_all_who_go_to_the_driver_alone(self, committed: Database) -> None:
+        async with committed.transaction() as session:
+            await session.execute(text("CREATE TABLE held AS SELECT 3 AS value"))
+            await changed(session, "tests.value")
+        held = Held()
+
+        async def ask() -> int:
+            async with committed.statements() as session:
+                return await held.snapshot.get(session)
+
+        # As many as the pool has connections, but one.
+        assert await asyncio.gather(*(ask() for _ in range(9))) == [3] * 9
+        assert held.loads == 1
