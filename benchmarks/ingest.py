@@ -34,7 +34,7 @@ ROWS_PER_REQUEST = 1_000
 WARM_ROWS = 4_000
 BATCH_CONNECTIONS = 4
 PROCESSES = 2
-TURNS = (False, True, True, False)
+TURNS = (False, True, True, False) * 2
 """Which batches are NDJSON: in this order neither gains from what has been read before."""
 SINGLE_REQUESTS = 12_000
 FILE_TURNS = (False, True, True, False)
