@@ -94,7 +94,7 @@ class Receipt:
     salt: bytes | None
     key_id: int
     signature: bytes | None = field(default=None, compare=False)
-    """Made when it is told, or before (`receipts.sign_ahead`): it is the same each time."""
+    """Made when it is told, or before (`intake`): it is the same each time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from app.people.rules import Identity
 from app.people.service import ensure_people
 from app.registrations import revisions
 from app.registrations.chain import Entry, LinkKind, Receipt, content_of, correction_content, void_content
-from app.registrations.drafts import Draft, Named, Submission
+from app.registrations.drafts import Draft, Named, Recorded, Submission
 from app.registrations.limits import note_repeats
 from app.registrations.receipts import add_links, find_receipts, receipt_of
 from app.registrations.revisions import Former, Held
 from app.registrations.rows import find_by_reference, find_lines
 from app.registrations.schemas import CorrectionIn, RegistrationIn, VoidIn, named
-from app.registrations.service import RECORDED, Facts, Recorded, judge, read_facts, recorded
+from app.registrations.service import RECORDED, Facts, judge, read_facts, recorded
 
 MOST_REVISIONS = 100
 """Of one registration."""

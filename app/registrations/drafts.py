@@ -1,7 +1,8 @@
 """A row on its way: as it came, with its name, and as it will be kept."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from app.auth.rules import Actor
@@ -9,8 +10,29 @@ from app.catalogue.rules import Resolution
 from app.core.errors import FieldError
 from app.pharmacies.rules import PharmacyFacts
 from app.regimes.rules import Regime
+from app.registrations.chain import Receipt
 from app.registrations.rules import People
 from app.registrations.schemas import Flag, RegistrationIn
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A row that is kept: newly, or since an earlier time (`duplicate`)."""
+
+    id: UUID
+    duplicate: bool
+    received_at: datetime
+    revision: int
+    flags: Sequence[Flag]
+    warnings: Sequence[FieldError]
+    lines: Mapping[int, tuple[UUID, str]] = field(default_factory=dict)
+    """Drug id and name of each listed line; filled for duplicates only on demand (`rows.find_lines`)."""
+    is_newest: bool = True
+    """Whether this is how the registration stands; what was sent before it was corrected gets the answer that it got then."""
+    receipt: Receipt | None = None
+    """Filled for duplicates only on demand (`receipts.find_receipts`)."""
+    told: bytes | None = None
+    """What its caller will be told, if that was made before the commit (`Submission.tell`)."""
 
 
 @dataclass(slots=True)  # not frozen: each row of a batch makes one, at a fifth of the cost
@@ -19,6 +41,8 @@ class Submission:
 
     actor: Actor
     row: RegistrationIn
+    tell: Callable[[Recorded], bytes] | None = None
+    """How its caller will be told; done before the commit, while the database writes, and told after it."""
 
 
 @dataclass(slots=True, eq=False)  # not frozen: each row of a batch makes one, at a fifth of the cost

@@ -20,12 +20,11 @@ from app.imports.rows import record_together
 from app.pharmacies.models import Pharmacy
 from app.pharmacies.rules import fold_code
 from app.registrations.columns import Body, body_of, plan_of
-from app.registrations.drafts import Submission
+from app.registrations.drafts import Recorded, Submission
 from app.registrations.schemas import RegistrationIn
 from app.registrations.service import (
     ClientReferenceConflict,
     Outcome,
-    Recorded,
     RegistrationNotRequired,
     record_registrations,
 )

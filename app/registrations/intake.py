@@ -16,11 +16,10 @@ from app.core.errors import AppError, DatabaseUnavailable, InternalError
 from app.core.log import logger
 from app.core.sealing import Keyring
 from app.core.turns import Turns
-from app.registrations.chain import Receipt
-from app.registrations.drafts import Submission
-from app.registrations.receipts import find_receipts, receipt_of, sign_ahead
+from app.registrations.drafts import Recorded, Submission
+from app.registrations.receipts import find_receipts, receipt_of
 from app.registrations.rows import find_lines
-from app.registrations.service import Outcome, Recorded, record_registrations
+from app.registrations.service import Outcome, record_registrations
 
 MOST_TOGETHER = 200
 CROWD = 4
@@ -82,10 +81,8 @@ class Intake:
         async with self._turns.take(key), self._room:
             return await self.record_all(submissions)
 
-    async def record_all(self, submissions: Sequence[Submission], *, signing: bool = False) -> list[Outcome]:
+    async def record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
         """Record purchases in one transaction; duplicates come without lines and receipts, for which no batch asks.
-
-        With `signing` each new receipt is to have a signature of its own, and those are made while the database is at work.
 
         If it fails because of a row, that row must not refuse the others: each half is tried by itself, down to the row
         that fails alone, whose outcome is then the error.
@@ -96,7 +93,7 @@ class Intake:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._record_all(submissions, signing)
+                return await self._record_all(submissions)
             except Exception as error:
                 told = trouble(error)
                 if told is None:
@@ -108,16 +105,14 @@ class Intake:
                     raise told from error
         middle = len(submissions) // 2
         first, rest = submissions[:middle], submissions[middle:]
-        return await self.record_all(first, signing=signing) + await self.record_all(rest, signing=signing)
+        return await self.record_all(first) + await self.record_all(rest)
 
-    async def _record_all(self, submissions: Sequence[Submission], signing: bool) -> list[Outcome]:
-        made = self._sign_ahead if signing else None
+    async def _record_all(self, submissions: Sequence[Submission]) -> list[Outcome]:
         now = self._clock.now()
         async with self._database.statements() as session:
-            return await record_registrations(session, submissions, now=now, keyring=self._keyring, made=made)
-
-    def _sign_ahead(self, receipts: Sequence[Receipt]) -> None:
-        self._begin(sign_ahead(receipts, self._keyring))
+            return await record_registrations(
+                session, submissions, now=now, keyring=self._keyring, made=lambda new: self._begin(_tell_ahead(new))
+            )
 
     async def _complete(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Give duplicates what they were told the first time: their lines and their receipts."""
@@ -174,7 +169,7 @@ class Intake:
                 together = self._next()
                 submissions = [submission for submission, _ in together]
                 try:
-                    outcomes = await self._complete(await self.record_all(submissions, signing=True))
+                    outcomes = await self._complete(await self.record_all(submissions))
                 except Exception as error:
                     outcomes = [error if isinstance(error, AppError) else InternalError()] * len(together)
                 for (_, future), outcome in zip(together, outcomes, strict=True):
@@ -185,3 +180,14 @@ class Intake:
         finally:
             # In the same step as the last look at what waits: a purchase that came between would wait for ever.
             self._is_draining = False
+
+
+async def _tell_ahead(new: Sequence[tuple[Submission, Recorded]]) -> None:
+    """Make what callers will be told, signatures included, one between any two things that others do.
+
+    Whoever is answered before makes it himself and does not wait. What was made of a transaction that fails is told to nobody.
+    """
+    for submission, recorded in new:
+        if submission.tell is not None and recorded.told is None:
+            recorded.told = submission.tell(recorded)
+            await asyncio.sleep(0)

@@ -1,11 +1,10 @@
 """Adding links to the pharmacies' chains, and looking them up; set-based, in the transaction of what they are about.
 
-Adding is the last thing that a transaction does: from then until its commit it holds the heads of its pharmacies' chains, and
-nobody else can add to these. Nothing waits for a signature meanwhile. A signature is made when a receipt is told, and is the same
-each time; `sign_ahead` makes it while the database is at work.
+From adding until its commit a transaction holds the heads of its pharmacies' chains, and nobody else can add to these. Nothing waits
+for a signature meanwhile: one is made when a receipt is told, and is the same each time. Who tells single ones makes them while the
+database is at work (`intake`).
 """
 
-import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -60,8 +59,8 @@ async def add_links(
 ) -> dict[UUID, Receipt]:
     """Add a link for each entry to its pharmacy's chain, in their order; return the receipts by registration.
 
-    Three statements, however many there are; two more for a pharmacy's first link. Call it once in a transaction, last. `made` is
-    called with the receipts before they are written down.
+    Three statements, however many there are; two more for a pharmacy's first link. Call it once in a transaction, after
+    what the links are about. `made` is called with the receipts before they are written down.
     """
     if not entries:
         return {}
@@ -177,16 +176,6 @@ def sign_stretch(stretch: Stretch, keyring: Keyring) -> ReceiptHeadOut:
         key_id=public,
         signature=signature,
     )
-
-
-async def sign_ahead(receipts: Sequence[Receipt], keyring: Keyring) -> None:
-    """Sign receipts that are about to be told, one between any two things that others do.
-
-    Whoever tells one that is not signed yet signs it and does not wait. A receipt whose transaction fails is told to nobody.
-    """
-    for receipt in receipts:
-        _signature(receipt, keyring)
-        await asyncio.sleep(0)
 
 
 def _signed(receipt: Receipt, keyring: Keyring) -> tuple[str, str]:

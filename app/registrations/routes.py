@@ -19,7 +19,7 @@ from app.core.schemas import RowResult
 from app.core.sealing import Keyring
 from app.registrations import queries
 from app.registrations.chain import Receipt, stretches
-from app.registrations.drafts import Submission
+from app.registrations.drafts import Recorded, Submission
 from app.registrations.intake import Intake
 from app.registrations.queries import Visible
 from app.registrations.receipt_schemas import RowReceipt
@@ -39,7 +39,6 @@ from app.registrations.service import (
     ClientReferenceConflict,
     Outcome,
     PharmacyClosed,
-    Recorded,
     RegistrationNotRequired,
 )
 
@@ -94,11 +93,14 @@ async def record_registration(request: Request, actor: Till) -> Response:
     built = services(request)
     intake: Intake = built.parts[Intake]
     row = await _READER.one(request)
-    recorded = await intake.record(Submission(actor, row))
     language = preferred(request.headers.get("accept-language"))
-    answer = answer_of(recorded, row, built.keyring, language)
+
+    def tell(recorded: Recorded) -> bytes:
+        return answer_of(recorded, row, built.keyring, language).model_dump_json().encode()
+
+    recorded = await intake.record(Submission(actor, row, tell))
     status = 200 if recorded.duplicate else 201
-    return Response(answer.model_dump_json(), status, said_in(language), "application/json")
+    return Response(recorded.told or tell(recorded), status, said_in(language), "application/json")
 
 
 @tills.post("/batch", response_model=BatchAnswer, openapi_extra=_READER.documented(many=True))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import islice
 from uuid import UUID
@@ -31,7 +31,7 @@ from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
 from app.registrations.chain import Entry, LinkKind, Receipt, content_of
-from app.registrations.drafts import Draft, Named, Submission
+from app.registrations.drafts import Draft, Named, Recorded, Submission
 from app.registrations.limits import note_repeats
 from app.registrations.receipts import add_links
 from app.registrations.rules import (
@@ -44,7 +44,7 @@ from app.registrations.rules import (
     read_people,
     trace_findings,
 )
-from app.registrations.schemas import Flag, RegistrationIn
+from app.registrations.schemas import RegistrationIn
 
 RECORDED = jobs.declare("registrations.recorded")
 """Follows new registrations; payload `{"registration_ids": […]}`, at most 500 of them."""
@@ -75,24 +75,6 @@ class PharmacyNotYours(Forbidden):
     code, title = "pharmacy_not_yours", "This key does not speak for that pharmacy"
 
 
-@dataclass(slots=True)
-class Recorded:
-    """A row that is kept: newly, or since an earlier time (`duplicate`)."""
-
-    id: UUID
-    duplicate: bool
-    received_at: datetime
-    revision: int
-    flags: Sequence[Flag]
-    warnings: Sequence[FieldError]
-    lines: Mapping[int, tuple[UUID, str]] = field(default_factory=dict)
-    """Drug id and name of each listed line; filled for duplicates only on demand (`rows.find_lines`)."""
-    is_newest: bool = True
-    """Whether this is how the registration stands; what was sent before it was corrected gets the answer that it got then."""
-    receipt: Receipt | None = None
-    """Filled for duplicates only on demand (`receipts.find_receipts`)."""
-
-
 Outcome = Recorded | AppError
 
 
@@ -113,14 +95,14 @@ async def record_registrations(
     *,
     now: datetime,
     keyring: Keyring,
-    made: Callable[[Sequence[Receipt]], None] | None = None,
+    made: Callable[[Sequence[tuple[Submission, Recorded]]], None] | None = None,
 ) -> list[Outcome]:
     """Record purchases; return what became of each, in order.
 
     An outcome that is an error (`ClientReferenceConflict`, `InvalidRequest`, `RegistrationNotRequired`, `PharmacyClosed`,
     `PharmacyNotYours`) concerns that row alone: it was not stored, and the others were not held up. `now` is the server's time of
-    receipt. About ten statements, whatever the number of rows. `made` is called with the new receipts while these are still being
-    written: what is done with them then is in vain if the transaction fails.
+    receipt. About ten statements, whatever the number of rows. `made` is called with what is new while it is still being
+    written: what is done with it then is in vain if the transaction fails.
     """
     facts = await read_facts(session)
     named = [_name(submission, facts.directory, keyring) for submission in submissions]
@@ -129,11 +111,22 @@ async def record_registrations(
     opened = [_open(row, earlier, drafts, facts, now) if isinstance(row, Named) else row for row in named]
     await note_repeats(session, list(drafts.values()), facts.catalogue, keyring=keyring)
     winners = await _keep(session, list(drafts.values()), now, keyring)
+    kept = [draft for draft in drafts.values() if draft.id in winners]
+    new: dict[UUID, Recorded] = {}
+
+    def linked(receipts: Sequence[Receipt]) -> None:
+        by_id = {receipt.link.registration_id: receipt for receipt in receipts}
+        new.update(
+            (draft.id, recorded(draft, by_id[draft.id], now, facts.catalogue, duplicate=False)) for draft in kept
+        )
+        if made is not None:
+            made([(draft.named.submission, new[draft.id]) for draft in kept])
+
+    await add_links(session, [link_entry(draft) for draft in kept], now=now, keyring=keyring, made=linked)
+    await _follow(session, kept, now)
     await note_sightings(session, facts.unknown)
     # Whoever took a name between our look and our insert has committed by now; what it stored decides.
     rivals = await stored.find_by_reference(session, [n for n, draft in drafts.items() if draft.id not in winners])
-    kept = [draft for draft in drafts.values() if draft.id in winners]
-    receipts = await add_links(session, [link_entry(draft) for draft in kept], now=now, keyring=keyring, made=made)
 
     def settle(row: Named) -> Outcome:
         draft = drafts[row.name]
@@ -141,7 +134,7 @@ async def record_registrations(
             return _compare(rivals[row.name], row.digest)
         if row.digest != draft.named.digest:
             return ClientReferenceConflict()
-        return recorded(draft, receipts[draft.id], now, facts.catalogue, duplicate=row is not draft.named)
+        return new[draft.id] if row is draft.named else replace(new[draft.id], duplicate=True, told=None)
 
     return [settle(row) if isinstance(row, Named) else row for row in opened]
 
@@ -289,7 +282,7 @@ def _resolve(row: RegistrationIn, resolver: Resolver) -> list[Resolution]:
 
 
 async def _keep(session: AsyncSession, drafts: Sequence[Draft], now: datetime, keyring: Keyring) -> set[UUID]:
-    """Store the drafts, their audit entries and the job that follows; return the ids of those that nobody else had stored."""
+    """Store people and registrations; return the ids of those that nobody else had stored."""
     if not drafts:
         return set()
     of_buyers = [(draft.people.buyer, draft.named.pharmacy.sandbox) for draft in drafts]
@@ -302,8 +295,11 @@ async def _keep(session: AsyncSession, drafts: Sequence[Draft], now: datetime, k
     for draft in drafts:
         if draft.people.patient is not None:
             draft.patient_id = next(ids)
-    winners = await stored.insert_registrations(session, drafts, now)
-    kept = [draft for draft in drafts if draft.id in winners]
+    return await stored.insert_registrations(session, drafts, now)
+
+
+async def _follow(session: AsyncSession, kept: Sequence[Draft], now: datetime) -> None:
+    """Store what follows new registrations: their lines, their audit entries and the job."""
     await stored.insert_items(session, kept)
     await audit.record_all(session, _entries(kept, now))
     # Nothing follows what a sandbox sends: no match, no alert, and so no reward and no event.
@@ -312,7 +308,6 @@ async def _keep(session: AsyncSession, drafts: Sequence[Draft], now: datetime, k
     while chunk := list(islice(order, _IDS_PER_JOB)):
         payloads.append({"registration_ids": chunk})
     await jobs.enqueue(session, RECORDED, payloads)
-    return winners
 
 
 def _entries(drafts: Sequence[Draft], now: datetime) -> list[dict[str, object]]:

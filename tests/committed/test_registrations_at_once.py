@@ -20,11 +20,10 @@ from app.core.sealing import Keyring
 from app.main import create_app
 from app.people.models import Person
 from app.registrations import intake
-from app.registrations.drafts import Submission
+from app.registrations.drafts import Recorded, Submission
 from app.registrations.intake import Intake
 from app.registrations.models import Registration
 from app.registrations.schemas import RegistrationIn
-from app.registrations.service import Recorded
 from tests.conftest import SettableClock
 from tests.factories import keys
 from tests.factories.world import World, a_person, a_purchase, build_world

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -13,12 +14,12 @@ from app.core.database import Database
 from app.core.errors import DatabaseUnavailable, InternalError, TryAgain
 from app.core.sealing import Keyring
 from app.registrations import intake as module
-from app.registrations.drafts import Submission
+from app.registrations.drafts import Recorded, Submission
 from app.registrations.intake import ATTEMPTS, Intake
 from app.registrations.models import Registration
 from app.registrations.receipts import sign
 from app.registrations.schemas import RegistrationIn
-from app.registrations.service import Outcome, Recorded
+from app.registrations.service import Outcome
 from tests.conftest import SettableClock
 from tests.factories import keys
 from tests.factories.world import World
@@ -122,17 +123,33 @@ class TestACrowd:
         await asyncio.wait_for(intake._gather(6), timeout=10)
 
 
-class TestAReceipt:
-    async def test_of_a_single_purchase_is_signed_before_it_is_told(
+class TestAnAnswer:
+    async def test_to_a_single_purchase_is_made_while_the_database_writes(
         self, intake: Intake, submit: Any, keyring: Keyring
     ) -> None:
-        single = (await intake.record(submit())).receipt
-        assert single is not None
-        ahead, link = single.signature, single.link
-        single.signature = None
-        assert (ahead or b"").hex() == sign(single, keyring).signature
-        assert link.number == 1
+        asked: list[Recorded] = []
 
+        def tell(recorded: Recorded) -> bytes:
+            asked.append(recorded)
+            assert recorded.receipt is not None
+            return sign(recorded.receipt, keyring).model_dump_json().encode()
+
+        purchase = replace(submit(), tell=tell)
+        single = await intake.record(purchase)
+        assert asked == [single]
+        assert single.told == tell(single)
+        again = await intake.record(purchase)
+        assert (again.duplicate, again.told) == (True, None)
+
+    async def test_to_one_of_two_that_are_the_same_says_so(self, intake: Intake, submit: Any) -> None:
+        purchase = submit()
+        first, second = await intake.record_all([replace(purchase, tell=lambda _: b"told"), purchase])
+        assert isinstance(first, Recorded)
+        assert isinstance(second, Recorded)
+        assert (first.duplicate, second.duplicate, second.told, second.id) == (False, True, None, first.id)
+
+
+class TestAReceipt:
     async def test_of_a_batch_s_row_is_not(self, intake: Intake, submit: Any) -> None:
         outcomes = await intake.record_many(None, [submit() for _ in range(3)])
         assert [one.receipt and one.receipt.signature for one in outcomes if isinstance(one, Recorded)] == [None] * 3
