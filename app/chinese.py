@@ -98,6 +98,7 @@ FIELDS: Mapping[str, str | tuple[str, str]] = {
     "document_type_doubtful": "该号码属于外国人永久居留身份证",
     "drug_contains_identity": "药品名称以明文保存,不得写明当事人身份",
     "empty": "请填写内容,或省略此项",
+    "enrolled_in_future": "入网日期晚于今天",
     "feedback_contains_identity": "反馈以明文保存,不得写明当事人身份",
     "formula": "单元格是公式,请粘贴为数值",
     "gtin_invalid": "商品条码无效,未予查询",
@@ -130,6 +131,7 @@ FIELDS: Mapping[str, str | tuple[str, str]] = {
     "question_twice": "问题代码不得重复",
     "question_unknown": "没有这个问题,请核对列名",
     "reason_contains_identity": "原因以明文保存,不得写明当事人身份",
+    "reason_required": "更改药店状态须说明原因",
     "regime_overlap": "与另一状态的日期重叠",
     "repeated_purchase": (
         "The buyer has bought more than {} of this drug within {} days",
@@ -141,6 +143,12 @@ FIELDS: Mapping[str, str | tuple[str, str]] = {
     "resembles_listed": "名称含有目录药品的名称,但药品或剂型不同",
     "row_count": "一批须有 1 至 10,000 行",
     "row_unreadable": "此行无法识别,请检查引号",
+    "standing_before_enrolment": "当日药店尚未入网",
+    "standing_required": "填写 standing_from 时须填写 standing",
+    "standing_too_far_ahead": (
+        "A standing can be announced {} days ahead at most",
+        "药店状态最多可提前 {} 天公布",
+    ),
     "stated_in_future": "申报时间晚于当前时间",
     "temperature_expected": "请填体温,如 36.6",
     "time_format": "时间请写成 2026-02-15 09:41",
