@@ -1,7 +1,8 @@
 """What is refused, said in Chinese: titles by the code of the error, messages by the code of the field, details by their English.
 
 One table, because whoever looks after the wording reads it as a whole. Every error and every code of a field has its line here, and
-every detail that is written anywhere in this project: a test goes through the code and asks for what is missing.
+every detail that is written anywhere in this project: a test goes through the code and asks for what is missing. Where a cell of a
+table is written in another way than a member of a body, or a programmer can make more of a sentence than a clerk, `CELLS` has the other.
 """
 
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ TITLES: Mapping[str, str] = {
 FIELDS: Mapping[str, str | tuple[str, str]] = {
     "alias_invalid": "编码或名称与其类型不符",
     "alias_taken": "本目录的另一条目已使用",
-    "answer_invalid": "请填是、否、整数或代码",
+    "answer_invalid": "须为 true、false、整数、代码或代码数组",
     "answer_not_offered": "不是该问题的可选项",
     "answer_out_of_range": "数字超出该问题的范围",
     "answer_outdated": "回答的是该问题的旧版本",
@@ -129,7 +130,7 @@ FIELDS: Mapping[str, str | tuple[str, str]] = {
     "purpose_contains_identity": "用途以明文保存,不得写明当事人身份",
     "question_not_asked": "现行问卷没有这个问题",
     "question_twice": "问题代码不得重复",
-    "question_unknown": "没有这个问题,请核对列名",
+    "question_unknown": "没有这个问题,请核对代码",
     "reason_contains_identity": "原因以明文保存,不得写明当事人身份",
     "reason_required": "更改药店状态须说明原因",
     "regime_overlap": "与另一状态的日期重叠",
@@ -151,7 +152,7 @@ FIELDS: Mapping[str, str | tuple[str, str]] = {
     ),
     "stated_in_future": "申报时间晚于当前时间",
     "temperature_expected": "请填体温,如 36.6",
-    "time_format": "时间请写成 2026-02-15 09:41",
+    "time_format": "时间请写成 2026-02-15T09:41:07+08:00",
     "time_missing": "请填具体时刻,如 2026-02-15 09:41",
     "time_out_of_range": "年份须在1900年至2200年之间",
     "too_many_cells": "此行的列数多于表头",
@@ -226,6 +227,14 @@ FIELDS: Mapping[str, str | tuple[str, str]] = {
 }
 """By the code of the field. Where the English has figures to be carried over, with the pattern in which they stand."""
 
+CELLS: Mapping[str, str] = {
+    "answer_invalid": "请填是、否、整数或代码",
+    "question_unknown": "没有这个问题,请核对列名",
+    "string_pattern_mismatch": "格式不符:只能用代码",
+    "time_format": "时间请写成 2026-02-15 09:41",
+}
+"""By the code of the field, where a refused row of a table is told something else."""
+
 DETAILS: Mapping[str, str] = {
     "An alias of {} belongs to another entry of the list in force": "“{}”的一个别名属于现行目录的另一条目",
     "At most {} bytes": "最多 {} 字节",
@@ -267,6 +276,7 @@ DETAILS: Mapping[str, str] = {
     "The workbook holds too much text; hand it in as CSV": "工作簿文字过多,请改用 CSV",
     "The workbook is encrypted": "工作簿已加密",
     "The workbook is too large when unpacked; hand it in as CSV": "工作簿解压后过大,请改用 CSV",
+    "There is a state from {} to further notice": "已有状态:{} 起,未定结束日期",
     "There is a state from {} to {}": "已有状态:{} 至 {}",
     "There is no such pharmacy": "没有这家药店",
     "This is an old or protected workbook; save it as .xlsx without a password, or as CSV": "这是旧版或受保护的工作簿,请另存为不带密码的 .xlsx 或 CSV",
@@ -276,3 +286,5 @@ DETAILS: Mapping[str, str] = {
 """By the English sentence; `{}` stands for what is different each time, and is carried over."""
 
 CHINESE = Phrasebook(TITLES, FIELDS, DETAILS)
+IN_A_TABLE = Phrasebook(TITLES, {**FIELDS, **CELLS}, DETAILS)
+"""For whoever corrects the refused rows of a table."""
