@@ -41,7 +41,7 @@ TAGS = {
 """What each group of operations is about, in the order of the chapters."""
 
 PARAMETERS = {
-    "accept-language": "In which language `advice[].text` shall be, `zh` or `en`; Chinese if left out",
+    "accept-language": "In which language the clerk shall be told, `zh` or `en`; Chinese if left out (of refusals: English)",
     "alert_id": "Id of an alert",
     "buyer_id": "Any `buyer_id`, `patient_id` or `person_id` of the person",
     "case": "Only what concerns this case (its id)",
