@@ -16,8 +16,10 @@ ABOUT = """
 Registrations from the tills, case lists, matches, rewards and alerts.
 
 Send `Authorization: Bearer <token>`. Errors are `application/problem+json` with a stable `code`, and with a pointer to each
-field of a bad request; `title`, `detail` and the messages are in Chinese where `Accept-Language` prefers it, in English otherwise. Unknown members are refused. Times are RFC 3339 with an offset. Lists take `?limit=&cursor=` and answer
-with `items` and `next_cursor`. Every answer has `X-Request-Id`.
+field of a bad request. Every operation heeds `Accept-Language`: `title`, `detail` and the messages of an error are in Chinese
+where it prefers that, in English otherwise; where more is told in two languages, the operation has the header among its
+parameters. Unknown members are refused. Times are RFC 3339 with an offset. Lists take `?limit=&cursor=` and answer with `items`
+and `next_cursor`. Every answer has `X-Request-Id`.
 """
 
 TAGS = {
@@ -41,7 +43,7 @@ TAGS = {
 """What each group of operations is about, in the order of the chapters."""
 
 PARAMETERS = {
-    "accept-language": "In which language `advice[].text` shall be, `zh` or `en`; Chinese if left out",
+    "accept-language": "In which language the clerk shall be told, `zh` or `en`; Chinese if left out (of refusals: English)",
     "alert_id": "Id of an alert",
     "buyer_id": "Any `buyer_id`, `patient_id` or `person_id` of the person",
     "case": "Only what concerns this case (its id)",
@@ -83,7 +85,10 @@ _PROBLEM: dict[str, Any] = {
     "required": ["type", "title", "status", "code"],
     "properties": {
         "type": {"type": "string", "description": "Always `about:blank`: the code says which problem it is"},
-        "title": {"type": "string", "description": "The problem in a few words; the same for each code"},
+        "title": {
+            "type": "string",
+            "description": "The problem in a few words, for people; in each language the same for each code",
+        },
         "status": {"type": "integer", "description": "The status of the answer"},
         "code": {"type": "string", "description": "Stable; what a program decides by"},
         "detail": {"type": "string", "description": "For people"},
@@ -110,6 +115,11 @@ _REQUEST_ID = {
     "description": "Names the request in the service's log; one that you send (8 to 64 of A-Z a-z 0-9 . _ -) is kept",
     "schema": {"type": "string"},
 }
+_LANGUAGE = {
+    "description": "The language of what is told to people, as `Accept-Language` prefers it",
+    "schema": {"type": "string", "enum": ["zh", "en"]},
+}
+_VARY = {"description": "Always `Accept-Language`, by which the answer was chosen", "schema": {"type": "string"}}
 _WAIT = {"description": "Seconds to wait before sending the request again", "schema": {"type": "string"}}
 _POLICY = {
     "description": 'What a key may ask for, as `"name";q=units;w=seconds` (draft-ietf-httpapi-ratelimit-headers-10)',
@@ -131,6 +141,10 @@ _KEY: dict[str, Any] = {
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[A-Za-z0-9._~:/+=-]+$"},
 }
+_SPOKEN: dict[str, Any] = {
+    "Content-Language": {"$ref": "#/components/headers/ContentLanguage"},
+    "Vary": {"$ref": "#/components/headers/Vary"},
+}
 _NEXT = {"description": 'The next page, as `<…>; rel="next"` (RFC 8288)', "schema": {"type": "string"}}
 
 
@@ -151,6 +165,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     components["schemas"]["Problem"] = _PROBLEM
     components["headers"] = {"RequestId": _REQUEST_ID, "RetryAfter": _WAIT, "Link": _NEXT}
     components["headers"] |= {"RateLimitPolicy": _POLICY, "RateLimit": _LEFT}
+    components["headers"] |= {"ContentLanguage": _LANGUAGE, "Vary": _VARY}
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     components["responses"] = {}
@@ -187,7 +202,7 @@ def _answer(path: str, operation: dict[str, Any], shared: dict[str, Any]) -> Non
         if str(error.status) not in answers:
             shared[error.__name__] = _refusal(error.title, error.status)
             answers[str(error.status)] = {"$ref": f"#/components/responses/{error.__name__}"}
-    pages = any(given["name"] in ("cursor", "after") for given in operation.get("parameters", ()))
+    names = {given["name"] for given in operation.get("parameters", ())}
     for status, answer in answers.items():
         if "$ref" in answer:
             continue
@@ -195,16 +210,18 @@ def _answer(path: str, operation: dict[str, Any], shared: dict[str, Any]) -> Non
             answers[status] = _refusal(answer["description"], int(status))
         else:
             answer["headers"] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+            if "accept-language" in names:
+                answer["headers"] |= _SPOKEN
             if operation.get("security"):
                 answer["headers"]["RateLimit-Policy"] = {"$ref": "#/components/headers/RateLimitPolicy"}
                 answer["headers"]["RateLimit"] = {"$ref": "#/components/headers/RateLimit"}
-            if pages:
+            if names & {"cursor", "after"}:
                 answer["headers"]["Link"] = {"$ref": "#/components/headers/Link"}
     operation["responses"] = dict(sorted(answers.items()))
 
 
 def _refusal(title: str, status: int) -> dict[str, Any]:
-    headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}, **_SPOKEN}
     if status in (errors.DatabaseUnavailable.status, RateLimited.status):
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     schema = {"$ref": "#/components/schemas/Problem"}

@@ -1,6 +1,6 @@
 """When a pharmacy that usually reports has stopped: judged by its own rhythm, day of the week by day of the week."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -98,14 +98,28 @@ def find_silence(reported: Collection[date], today: date) -> Silence | None:
     return Silence(last, expected, rhythm.limit)
 
 
-def waited_since(first: date, is_due: Callable[[date], bool], today: date) -> date | None:
+def unbroken_since(holds: Callable[[date], bool], changes: Iterable[date], today: date) -> date | None:
+    """Return since when something that holds today has held without a break, as far back as is looked; None if it does not hold.
+
+    It is asked only on days on which it may change: between two of `changes` every day is like the one before.
+    """
+    if not holds(today):
+        return None
+    furthest = today - _DAY * MOST_WAITED_DAYS
+    since = today
+    for change in sorted((day for day in changes if furthest < day <= today), reverse=True):
+        since = change
+        if not holds(change - _DAY):
+            return since
+    return furthest
+
+
+def waited_since(first: date, duties: Iterable[date | None], today: date) -> date | None:
     """Return since when a pharmacy of which nothing was ever heard has had to report without a break; None if that is too short.
 
-    `first` is the first whole day on which it could have reported, `is_due` says of a day whether it had to. One free day and the waiting
-    begins anew: who was suspended, or had nothing to register, is not blamed for that time, and who need not report today for none.
-    Today is not over and proves nothing.
+    `first` is the first whole day on which it could have reported, `duties` say since when each thing without which it need not report has
+    held. One free day and the waiting begins anew: who had nothing to register is not blamed for that time, and who need not report today
+    for none. Today is not over and proves nothing.
     """
-    since = today
-    while since > max(first, today - _DAY * MOST_WAITED_DAYS) and is_due(since - _DAY):
-        since -= _DAY
-    return since if (today - since).days >= WAITED_DAYS and is_due(today) else None
+    since = max([first, *(begun or date.max for begun in duties)])
+    return since if since <= today - _DAY * WAITED_DAYS else None

@@ -1,5 +1,6 @@
 """Noticing that a pharmacy has stopped, that it has begun again, and that it never began."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -14,7 +15,7 @@ from app.alerts.service import EndedAlert, NewAlert
 from app.audit import service as audit
 from app.auth.rules import SYSTEM
 from app.capture.models import PharmacySilence, ReportingDay
-from app.capture.rhythms import HISTORY_DAYS, WAITED_DAYS, SilenceEnd, find_silence, waited_since
+from app.capture.rhythms import HISTORY_DAYS, WAITED_DAYS, SilenceEnd, find_silence, unbroken_since, waited_since
 from app.capture.schemas import SilenceFilter, UnheardFilter, UnheardOut
 from app.capture.service import News
 from app.core.clock import china_day, day_start
@@ -23,9 +24,9 @@ from app.core.ids import new_id
 from app.core.snapshots import versions
 from app.pharmacies.models import Pharmacy
 from app.pharmacies.queries import PHARMACIES
-from app.pharmacies.rules import PharmacyFacts, Standing
+from app.pharmacies.rules import PharmacyFacts
 from app.regimes.queries import REGIMES
-from app.regimes.rules import RegimeKind
+from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations.models import Registration
 from app.sales.models import SalesStatement
 
@@ -45,7 +46,7 @@ ON CONFLICT DO NOTHING
 """
 
 _DUE = frozenset({RegimeKind.REGISTER, RegimeKind.REGISTER_ALL})
-"""Where a pharmacy that is at work has something to register; where nothing listed is for sale it has not."""
+"""Where a pharmacy has something to register; where nothing listed is for sale it has not."""
 
 _ENDINGS = {
     SilenceEnd.REPORTED: "药店已恢复上报,静默预警自动关闭。/ The pharmacy reports again.",
@@ -88,7 +89,7 @@ async def watch_silences(session: AsyncSession, *, now: datetime) -> News:
                 silence.ended_at, silence.ended_by = now, why
                 ended.append(silence)
             continue
-        if facts.sandbox or facts.standing_on(today) is None or facts.is_closed_on(today):
+        if facts.sandbox or not facts.has_duty_on(today):
             continue
         yesterday = today - timedelta(days=1)
         waited_for = reported if calendar.regime_on(facts.division, yesterday).registers else stated
@@ -139,8 +140,8 @@ async def list_unheard(
 ) -> list[UnheardOut]:
     """Return pharmacies of which nothing has ever come though they have had to report for a while, in the order of their enrolment.
 
-    Due is a day on which the pharmacy was active and purchases had to be registered; anything that was received is a report. A day
-    before the service knew the pharmacy is not counted, whenever its enrolment was said to begin.
+    Due is a day on which purchases had to be registered, for every pharmacy that is not closed: a suspension ends no duty. Anything that
+    was received is a report. A day before the service knew the pharmacy is not counted, whenever its enrolment was said to begin.
     """
     today = china_day(now)
     pharmacies = await PHARMACIES.get(session)
@@ -161,15 +162,18 @@ async def list_unheard(
         if division:
             query = query.where(Pharmacy.division.startswith(division))
     found: list[UnheardOut] = []
+    # Since when purchases have had to be registered in a division: asked once, and kept apart from the answers that tills need again.
+    places: dict[str, date | None] = {}
     for row in await session.execute(query):
         facts = pharmacies.get(row.id)
         if facts is None:
             continue
-
-        def is_due(day: date, facts: PharmacyFacts = facts) -> bool:
-            return facts.standing_on(day) is Standing.ACTIVE and calendar.regime_on(facts.division, day).state in _DUE
-
-        since = waited_since(china_day(row.created_at) + timedelta(days=1), is_due, today)
+        if facts.division not in places:
+            places[facts.division] = _registered_since(calendar, facts.division, today)
+            await asyncio.sleep(0)  # the tills served by the same process come first
+        enrolled = unbroken_since(facts.has_duty_on, (said.valid_from for said in facts.history), today)
+        first = china_day(row.created_at) + timedelta(days=1)
+        since = waited_since(first, (places[facts.division], enrolled), today)
         if since is not None:
             found.append(
                 UnheardOut(
@@ -184,6 +188,13 @@ async def list_unheard(
             if len(found) == limit:
                 break
     return found
+
+
+def _registered_since(calendar: RegimeCalendar, division: str, today: date) -> date | None:
+    def registers(day: date) -> bool:
+        return calendar.look_up(division, day).state in _DUE
+
+    return unbroken_since(registers, calendar.changes_in(division), today)
 
 
 def _end_of(silence: PharmacySilence, facts: PharmacyFacts, reported: set[date], today: date) -> SilenceEnd | None:

@@ -1,11 +1,13 @@
 """Which of the two languages of this service a caller would rather read, and how what was written in one is said in the other."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
+
+from app.core.errors import FieldError
 
 _MOST_READ = 500
 
@@ -56,6 +58,10 @@ class Phrasebook:
         if "errors" in told:
             said["errors"] = [{**one, "detail": self.message(one["code"], one["detail"])} for one in told["errors"]]
         return said
+
+    def messages(self, told: Sequence[FieldError]) -> list[FieldError]:
+        """Return what is told of fields in this language."""
+        return [FieldError(one.pointer, one.code, self.message(one.code, one.detail)) for one in told]
 
     def detail(self, sentence: str) -> str:
         """Return what an error says beside its title."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.chinese import CHINESE
+from app.chinese import IN_A_TABLE
 from app.core.errors import FieldError
 from app.core.sheets import MAX_CELL, Record, RowError, SheetUnreadable
 from app.imports.cells import CellWrong, Read
@@ -147,5 +147,5 @@ def plan_with(
 
 def sentence(error: RowError) -> str:
     """Return a complaint as whoever corrects the row reads it: in Chinese, with the code."""
-    told = CHINESE.message(error.code, error.detail)
+    told = IN_A_TABLE.message(error.code, error.detail)
     return f"{error.column}: {told} ({error.code})" if error.column else f"{told} ({error.code})"

@@ -99,6 +99,10 @@ class PharmacyFacts:
         """Return the standing on a calendar day in China; None before enrolment."""
         return standing_on(self.history, day)
 
+    def has_duty_on(self, day: date) -> bool:
+        """Say whether the pharmacy has its duty to register on a calendar day in China: enrolled, and not closed."""
+        return self.standing_on(day) not in (None, Standing.CLOSED)
+
     def is_closed_on(self, day: date) -> bool:
         """Say whether the pharmacy is closed on a calendar day in China."""
         return self.standing_on(day) is Standing.CLOSED

@@ -94,10 +94,21 @@ class RegimeCalendar:
         if known is None:
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
-            known = self._remembered[division, day] = self._decide(division, day)
+            known = self._remembered[division, day] = self.look_up(division, day)
         return known
 
-    def _decide(self, division: str, day: date) -> Regime:
+    def changes_in(self, division: str) -> frozenset[date]:
+        """Return the days on which another regime may begin in a division; between two of them there is one."""
+        periods = (
+            period
+            for by_division in self._periods.values()
+            for place in ancestors(division)
+            for period in by_division.get(place, ())
+        )
+        return frozenset(day for period in periods for day in (period.valid_from, period.valid_to) if day is not None)
+
+    def look_up(self, division: str, day: date) -> Regime:
+        """Return the same as `regime_on` and remember nothing: for whoever asks once, of many places and days."""
         places = ancestors(division)
         holding = [
             period

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission, Role
 from app.core.errors import FieldError, InvalidRequest, NotFound
-from app.core.http import Keys, Now, Transaction
+from app.core.http import Built, Keys, Now, Transaction
 from app.core.languages import preferred, said_in
 from app.core.pagination import Page, Paging, row_number
 from app.pharmacies.queries import PHARMACIES
@@ -49,7 +49,7 @@ async def correct(
     session: Transaction,
     actor: Till,
     now: Now,
-    keyring: Keys,
+    built: Built,
     response: Response,
     accept_language: Annotated[str | None, Header()] = None,
 ) -> RegistrationAnswer:
@@ -58,13 +58,13 @@ async def correct(
     From now on the new one is compared with cases. `received_at` stays that of the first; the receipt tells when this came.
     """
     recorded, row = await correct_registration(
-        session, registration_id, correction, actor=actor, now=now, keyring=keyring
+        session, registration_id, correction, actor=actor, now=now, keyring=built.keyring
     )
     if recorded.duplicate:
         response.status_code = 200
     language = preferred(accept_language)
     response.headers.update(said_in(language))
-    return answer_of(recorded, row, keyring, language)
+    return answer_of(recorded, row, built, language)
 
 
 @router.post("/registrations/{registration_id}/void")

@@ -11,12 +11,11 @@ from app.auth.guards import TillRoute, requires, spend
 from app.auth.rules import PURCHASES, ROWS, Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
-from app.core.http import Transaction, operation_id, services
-from app.core.languages import Language, preferred, said_in
+from app.core.http import Services, Transaction, operation_id, services
+from app.core.languages import Language, Phrasebook, preferred, said_in
 from app.core.pagination import Page, Paging
 from app.core.repeats import Repeats, name_of
 from app.core.schemas import RowResult
-from app.core.sealing import Keyring
 from app.registrations import queries
 from app.registrations.chain import Receipt, stretches
 from app.registrations.drafts import Recorded, Submission
@@ -96,7 +95,7 @@ async def record_registration(request: Request, actor: Till) -> Response:
     language = preferred(request.headers.get("accept-language"))
 
     def tell(recorded: Recorded) -> bytes:
-        return answer_of(recorded, row, built.keyring, language).model_dump_json().encode()
+        return answer_of(recorded, row, built, language).model_dump_json().encode()
 
     recorded = await intake.record(Submission(actor, row, tell))
     status = 200 if recorded.duplicate else 201
@@ -179,8 +178,12 @@ async def get_registration(registration_id: UUID, session: Transaction, actor: V
     return await queries.get_registration(session, registration_id, visible=Visible.to(actor))
 
 
-def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring, language: Language) -> RegistrationAnswer:
-    """Return the answer for the counter, with its signed receipt."""
+def answer_of(recorded: Recorded, row: RegistrationIn, built: Services, language: Language) -> RegistrationAnswer:
+    """Return the answer for the counter in the clerk's language, with its signed receipt."""
+    warnings = recorded.warnings
+    if warnings and language is Language.ZH:
+        book: Phrasebook = built.parts[Phrasebook]
+        warnings = book.messages(warnings)
     items = []
     for line in range(len(row.items)):
         drug = recorded.lines.get(line)
@@ -198,8 +201,8 @@ def answer_of(recorded: Recorded, row: RegistrationIn, keyring: Keyring, languag
         items=items,
         flags=list(recorded.flags),
         advice=advise(recorded.flags, language),
-        warnings=batches.shown(recorded.warnings),
-        receipt=sign(recorded.receipt, keyring) if recorded.receipt is not None else None,
+        warnings=batches.shown(warnings),
+        receipt=sign(recorded.receipt, built.keyring) if recorded.receipt is not None else None,
     )
 
 

@@ -234,7 +234,10 @@ class ItemResult(Out):
 
 
 class RegistrationAnswer(Out):
-    """The answer for the counter. `receipt` is null only for what was received before there were receipts."""
+    """The answer for the counter. `receipt` is null only for what was received before there were receipts.
+
+    `advice[].text` and `warnings[].detail` are in the language that `Accept-Language` prefers, Chinese if it leaves the choice.
+    """
 
     id: UUID
     received_at: datetime

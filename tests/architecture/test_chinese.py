@@ -4,16 +4,19 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import product
 from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter
 from pydantic_core import PydanticKnownError
 from pydantic_core.core_schema import ErrorType
 
 import app.main  # noqa: F401 - so that every chapter's errors and models are known
-from app.chinese import CHINESE, DETAILS, FIELDS, TITLES
+from app.chinese import CELLS, CHINESE, DETAILS, FIELDS, IN_A_TABLE, TITLES
 from app.core.errors import AppError, all_errors
-from app.core.schemas import Model
+from app.core.schemas import Day, Instant, Model
+from app.imports.cells import day, instant
 from tests.architecture.tree import ROOT, dotted, modules
 
 ERRORS = {error for error in all_errors() if error.__module__.startswith("app.")} | {AppError}
@@ -34,10 +37,20 @@ def templates(node: ast.expr) -> Iterator[str]:
         case ast.Constant(value=str(text)):
             yield text
         case ast.JoinedStr():
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield from map("".join, product(*map(readings, node.values)))
         case ast.IfExp():
             yield from templates(node.body)
             yield from templates(node.orelse)
+
+
+def readings(part: ast.expr) -> tuple[str, ...]:
+    """Return what can stand in a place of a sentence: its words, or `{}` and the words that are there otherwise."""
+    match part:
+        case ast.Constant(value=words):
+            return (str(words),)
+        case ast.FormattedValue(value=ast.BoolOp(op=ast.Or(), values=[_, ast.Constant(value=str(otherwise))])):
+            return ("{}", otherwise)
+    return ("{}",)
 
 
 @cache
@@ -63,13 +76,38 @@ class TestEveryRefusal:
         assert TOLD - FIELDS.keys() == set(), "missing in app/chinese.py"
 
     def test_is_explained_in_chinese(self) -> None:
-        missing = {one for one in details() if not HAN.search(CHINESE.detail(one.replace("{}", "7")))}
-        assert missing == set(), "missing in app/chinese.py"
+        assert details() - DETAILS.keys() == set(), "missing in app/chinese.py"
+        assert all(map(HAN.search, DETAILS.values()))
 
     def test_in_the_table_exists(self) -> None:
         assert set(TITLES) == {error.code for error in ERRORS}
         assert set(FIELDS) <= TOLD | KINDS
-        assert {one.replace("{}", "7") for one in DETAILS} <= {one.replace("{}", "7") for one in details()}
+        assert set(DETAILS) <= details()
+        assert set(CELLS) <= set(FIELDS)
+
+
+class TestWhatIsToldToBeWritten:
+    """An example is taken where it is given: a body's is not a cell's."""
+
+    EXAMPLE = re.compile(r"[0-9][0-9T:+ -]+")
+
+    @pytest.mark.parametrize("code", sorted(code for code, told in FIELDS.items() if "时间请写成" in told))
+    def test_of_a_time_is_taken_by_bodies_and_by_cells(self, code: str) -> None:
+        [example] = self.EXAMPLE.findall(CHINESE.message(code, ""))
+        TypeAdapter(Instant).validate_python(example)
+        [example] = self.EXAMPLE.findall(IN_A_TABLE.message(code, ""))
+        assert instant(example).tzinfo is not None
+
+    @pytest.mark.parametrize("code", sorted(code for code, told in FIELDS.items() if "日期请写成" in told))
+    def test_of_a_day_is_taken_by_both(self, code: str) -> None:
+        [example] = self.EXAMPLE.findall(CHINESE.message(code, ""))
+        assert TypeAdapter(Day).validate_python(example) == day(example)
+
+    @pytest.mark.parametrize("code", sorted(CELLS))
+    def test_in_a_table_has_no_patterns_and_no_words_of_programmers(self, code: str) -> None:
+        assert IN_A_TABLE.message(code, "String should match pattern '^[a-z]+$'") == CELLS[code]
+        assert not re.search("[A-Za-z]{2}|[\\^$]", CELLS[code])
+        assert CELLS[code] != CHINESE.message(code, "String should match pattern '^[a-z]+$'")
 
 
 class TestTheFormOfAValue:

@@ -11,6 +11,7 @@ import pytest
 from app.cli import cli
 from app.core.errors import AppError, all_errors
 from app.core.settings import Settings
+from app.questionnaires.rules import FAULTS
 from app.registrations.rules import DOUBTS
 from app.webhooks.kinds import declared_kinds
 from tests.architecture.tree import ROOT, documents, dotted, modules
@@ -28,8 +29,12 @@ CODE_ARGUMENT = {
     "UrlRefusal": 0,
     "naming": 1,
     "numbering": 1,
+    "_about": 1,
+    "_invalid": 1,
 }
 """What makes a field's code, and which argument it is."""
+AT_THE_COMMAND_LINE = {"error"}
+"""What makes a row's code for whoever loads a table there: told at once, and answered by no route."""
 
 
 def read(name: str) -> str:
@@ -49,6 +54,22 @@ def field_codes() -> set[str]:
         for argument in node.args[CODE_ARGUMENT[name] : CODE_ARGUMENT[name] + 1]
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
     }
+
+
+def makers() -> Iterator[tuple[str, int]]:
+    """Yield every function that hands an argument of its own on as a field's code, and which argument that is."""
+    functions = (
+        node
+        for module in modules("app")
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    for function in functions:
+        own = [argument.arg for argument in function.args.args if argument.arg not in ("self", "cls")]
+        for call in ast.walk(function):
+            if isinstance(call, ast.Call) and (name := dotted(call.func).rpartition(".")[2]) in CODE_ARGUMENT:
+                handed_on = call.args[CODE_ARGUMENT[name] : CODE_ARGUMENT[name] + 1]
+                yield from ((function.name, own.index(dotted(one))) for one in handed_on if dotted(one) in own)
 
 
 def commands(group: click.Group, path: str = "sentinel") -> Iterator[tuple[str, click.Command]]:
@@ -84,7 +105,11 @@ class TestErrors:
 
     def test_of_fields_are_all_told(self) -> None:
         told = set(re.findall(r"^\| `(\w+)` \|", read("docs/errors.md"), re.MULTILINE))
-        assert field_codes() | set(DOUBTS) <= told
+        assert field_codes() | set(DOUBTS) | set(FAULTS) <= told
+
+    def test_of_fields_are_looked_for_in_whatever_makes_one(self) -> None:
+        unknown = {(name, place) for name, place in makers() if CODE_ARGUMENT.get(name) != place}
+        assert {name for name, _ in unknown} == AT_THE_COMMAND_LINE
 
 
 class TestSettings:

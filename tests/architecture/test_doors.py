@@ -96,6 +96,17 @@ class TestTheOpenApiDocument:
         assert DOCUMENT["openapi"].startswith("3.1.")
         schemathesis.openapi.from_dict(DOCUMENT).validate()
 
+    def test_says_of_each_refusal_in_which_language_it_may_come(self) -> None:
+        refusals = [
+            DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+            for methods in DOCUMENT["paths"].values()
+            for operation in methods.values()
+            for status, answer in operation["responses"].items()
+            if int(status) >= 400
+        ]
+        assert refusals
+        assert all({"Content-Language", "Vary"} <= set(refusal["headers"]) for refusal in refusals)
+
     def test_keeps_all_definitions_in_one_place(self) -> None:
         assert '"$defs"' not in json.dumps(DOCUMENT)
 

@@ -15,6 +15,7 @@ from app.capture.rhythms import (
     WAITED_DAYS,
     find_silence,
     rhythm_of,
+    unbroken_since,
     waited_since,
 )
 
@@ -125,23 +126,46 @@ class TestARhythm:
         assert later.expected > one.expected
 
 
-class TestAPharmacyThatNeverReported:
-    @given(st.integers(0, 60))
-    def test_is_waited_for_from_the_first_whole_day_on(self, days: int) -> None:
-        since = waited_since(START, lambda day: True, START + timedelta(days=days))
-        assert since == (START if days >= WAITED_DAYS else None)
-
-    @given(st.frozensets(st.integers(0, 59)), st.integers(0, 59))
-    def test_has_had_to_on_every_day_since_and_not_on_the_one_before(self, due: frozenset[int], today: int) -> None:
-        since = waited_since(START, lambda day: (day - START).days in due, START + timedelta(days=today))
-        if since is None:
-            assert not set(range(today - WAITED_DAYS, today + 1)) <= due or today < WAITED_DAYS
-        else:
-            first = (since - START).days
-            assert set(range(first, today + 1)) <= due
-            assert today - first >= WAITED_DAYS
-            assert first == 0 or first - 1 not in due
+class TestWhatHolds:
+    @given(st.frozensets(st.integers(0, 59)), st.frozensets(st.integers(0, 59)), st.integers(0, 59))
+    def test_has_held_since_the_day_before_which_it_did_not(
+        self, held: frozenset[int], others: frozenset[int], today: int
+    ) -> None:
+        """Said by looking at each day; it is asked on those only on which something changes, and on some others."""
+        changes = {
+            START + timedelta(days=off) for off in range(61) if (off in held) != (off - 1 in held) or off in others
+        }
+        since = unbroken_since(lambda day: (day - START).days in held, changes, START + timedelta(days=today))
+        by_hand = today
+        while by_hand - 1 in held:
+            by_hand -= 1
+        assert since == (START + timedelta(days=by_hand) if today in held else None)
 
     def test_is_looked_for_as_far_back_as_reports_are_kept(self) -> None:
         today = START + timedelta(days=10_000)
-        assert waited_since(START, lambda day: True, today) == today - timedelta(days=MOST_WAITED_DAYS)
+        for changes in ([], [START], [today + timedelta(days=1)]):
+            assert unbroken_since(lambda day: True, changes, today) == today - timedelta(days=MOST_WAITED_DAYS)
+
+    def test_is_asked_once_for_each_change_however_long_it_has_held(self) -> None:
+        today, asked = START + timedelta(days=300), list[date]()
+
+        def holds(day: date) -> bool:
+            asked.append(day)
+            return True
+
+        unbroken_since(holds, [START, START + timedelta(days=100)], today)
+        assert len(asked) == 3
+
+
+class TestAPharmacyThatNeverReported:
+    @given(st.integers(0, 60))
+    def test_is_waited_for_from_the_first_whole_day_on(self, days: int) -> None:
+        long_ago = START - timedelta(days=9)
+        since = waited_since(START, [long_ago, START], START + timedelta(days=days))
+        assert since == (START if days >= WAITED_DAYS else None)
+
+    def test_is_waited_for_from_the_last_of_its_duties_on(self) -> None:
+        today, later = START + timedelta(days=40), START + timedelta(days=7)
+        assert waited_since(START, [later, START], today) == later
+        assert waited_since(START, [START, today], today) is None
+        assert waited_since(START, [START, None], today) is None

@@ -196,15 +196,16 @@ class TestAPharmacyThatNeverReported:
             street.go_to(off, hour=12)
             assert len(await self.unheard(street)) == there, off
 
-    @pytest.mark.parametrize("standing", ["suspended", "closed"])
-    async def test_is_none_that_is_not_in_good_standing(self, street: Street, standing: str) -> None:
+    @pytest.mark.parametrize(("standing", "there"), [("suspended", True), ("closed", False)])
+    async def test_has_its_duty_until_it_is_closed(self, street: Street, standing: str, there: bool) -> None:
+        first, second = map(str, street.world.pharmacies)
         street.go_to(KNOWN + 20, hour=12)
         patch = PharmacyPatch.model_validate(
             {"standing": standing, "standing_from": "2026-03-07", "reason": "Inspection"}
         )
         async with street.database.transaction() as session:
             await change_pharmacy(session, street.world.pharmacies[0], patch, actor=SYSTEM, now=street.clock.moment)
-        assert await self.unheard(street) == [str(street.world.pharmacies[1])]
+        assert await self.unheard(street) == ([first, second] if there else [second])
 
 
 class TestAReport:

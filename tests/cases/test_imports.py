@@ -189,6 +189,7 @@ class TestAList:
         answer = await desk.refusals(told["id"])
         assert "病例编号: 此病例编号已有不同内容 (case_conflict)" in answer.text
         assert "行政区划: 不在您的辖区内 (out_of_division)" in answer.text
+        assert "报告单位: 格式不符:只能用代码 (string_pattern_mismatch)" in answer.text
 
     @pytest.mark.parametrize("kind", ["text/csv", XLSX])
     async def test_is_whole_once_what_was_refused_is_corrected(self, desk: Desk, kind: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.errors import FieldError
 from app.core.languages import Language, Phrasebook, preferred
 
 
@@ -93,6 +94,10 @@ class TestAPhrasebook:
         assert BOOK.detail("Send a or b, please") == "请发送 a 或 b"
         assert BOOK.detail("At most {}") == "最多 {}"
         assert BOOK.message("taken", "x") == "已占用"
+
+    def test_tells_warnings_and_leaves_where_they_point(self) -> None:
+        told = [FieldError("/a", "short", "At least 3 of x"), FieldError("/b", "odd", "Hm")]
+        assert BOOK.messages(told) == [FieldError("/a", "short", "x 至少 3 个"), FieldError("/b", "odd", "Hm")]
 
     @given(st.text(), st.text())
     def test_has_something_to_say_of_everything(self, code: str, sentence: str) -> None:

@@ -1,10 +1,19 @@
 from datetime import date, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.pharmacies.rules import Standing, Statement, changes_something, fold_code, standing_on, uscc_warnings
+from app.pharmacies.rules import (
+    PharmacyFacts,
+    Standing,
+    Statement,
+    changes_something,
+    fold_code,
+    standing_on,
+    uscc_warnings,
+)
 
 ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 ACTIVE, SUSPENDED, CLOSED = Standing
@@ -48,6 +57,10 @@ class TestTheStandingOnADay:
     def test_is_none_before_the_first_statement(self) -> None:
         assert standing_on(said((ACTIVE, 5)), date(2026, 1, 4)) is None
         assert standing_on(said((ACTIVE, 5)), date(2026, 1, 5)) is ACTIVE
+
+    def test_ends_the_duty_to_register_only_when_it_is_closed(self) -> None:
+        facts = PharmacyFacts(UUID(int=1), "440304", tuple(said((ACTIVE, 5), (SUSPENDED, 10), (CLOSED, 15))))
+        assert [day for day in range(1, 20) if facts.has_duty_on(date(2026, 1, day))] == list(range(5, 15))
 
     def test_is_what_was_said_last_even_of_days_gone_by(self) -> None:
         history = said((ACTIVE, 1), (ACTIVE, 15), (SUSPENDED, 10))

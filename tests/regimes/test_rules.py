@@ -131,6 +131,16 @@ class TestTheRegimeOfAPlaceAndDay:
         for day in (*asked, *asked):  # twice: the second answer is a remembered one
             assert calendar.regime_on(place, day) == by_hand(periods, place, day)
 
+    @given(calendars(), st.sampled_from((*PLACES, "440304005001", "3101")), days)
+    def test_is_another_only_on_a_day_on_which_it_may_change(
+        self, periods: list[Period], place: str, day: date
+    ) -> None:
+        calendar = RegimeCalendar(periods)
+        held = calendar.look_up(place, day)
+        assert held == calendar.regime_on(place, day)
+        if day not in calendar.changes_in(place):
+            assert calendar.look_up(place, day - timedelta(days=1)) == held
+
 
 spans = st.builds(
     lambda start, length: Span(start, None if length is None else start + timedelta(days=length)),

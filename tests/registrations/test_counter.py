@@ -66,6 +66,22 @@ class TestTheLanguage:
         assert corrected.json()["advice"] == [advice]
         assert corrected.headers["content-language"] == given
 
+    async def test_is_that_of_the_warnings_too_also_when_it_is_asked_again(
+        self, till: httpx.AsyncClient, limited: httpx.AsyncClient, world: World
+    ) -> None:
+        body = world.purchase(items=items(4))
+        said = {"zh": "本药品一次购买不应超过 3 盒", "en": "One purchase should hold no more than 3 of this drug"}
+        for asked, status in (("zh", 201), ("en", 200), ("zh", 200)):
+            answer = await till.post("/v1/registrations", json=body, headers={"Accept-Language": asked})
+            assert (answer.status_code, answer.headers["content-language"]) == (status, asked)
+            assert answer.json()["warnings"] == [
+                {"pointer": "/items/0/quantity", "code": "large_quantity", "detail": said[asked]}
+            ]
+        correction = {"reason": "Mistyped", "registration": body | {"items": items(5)}}
+        corrected = await till.post(f"/v1/registrations/{answer.json()['id']}/corrections", json=correction)
+        repeated = "该购药人在 7 天内购买本药品超过 4 盒"
+        assert {one["detail"] for one in corrected.json()["warnings"]} == {said["zh"], repeated}
+
 
 class TestALargeQuantity:
     async def test_is_kept_flagged_and_told(
