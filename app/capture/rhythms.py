@@ -106,11 +106,9 @@ def unbroken_since(holds: Callable[[date], bool], changes: Iterable[date], today
     if not holds(today):
         return None
     furthest = today - _DAY * MOST_WAITED_DAYS
-    since = today
     for change in sorted((day for day in changes if furthest < day <= today), reverse=True):
-        since = change
         if not holds(change - _DAY):
-            return since
+            return change
     return furthest
 
 

@@ -155,7 +155,8 @@ async def list_pharmacies_that_never_reported(
 ) -> Page[UnheardOut]:
     """List pharmacies of which nothing has ever come though purchases had to be registered there for two weeks and more.
 
-    None of them is closed; a suspended one has its duty still. One leaves the list with its first registration or statement, also one of no sales, or when it has no duty any more.
+    None of them is closed; a suspended one has its duty still. One leaves the list with its first registration or statement,
+    also one of no sales, or when it has no duty any more.
     """
     rows = await silences.list_unheard(
         session,
