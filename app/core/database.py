@@ -35,10 +35,13 @@ _SERVER_SETTINGS = {
 
 _UNREACHABLE = (
     *(PoolTimeout, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError),
+    asyncpg.InternalClientError,  # what the driver says of a connection on which the server has just said its last word
     # Shutting down, starting up, a statement cancelled; no memory, disk or connection left; a standby; not (yet) there.
     *(asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError, asyncpg.ReadOnlySQLTransactionError),
     *(asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError),
 )
+_MOST_DEAD = 20
+"""More than a pool holds."""
 _RETRY_SOON = {"Retry-After": "1"}
 _CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 
@@ -123,11 +126,10 @@ class Database:
         one. The session has no connection for the ORM, and refuses; what a purchase needs of it is read beside (`orm_beside`).
         """
         async with self.engine.connect() as connection:
-            raw = await _live(connection)
+            raw = await _begun(connection)
             session = AsyncSession(autoflush=False)
             session.info.update(driver=raw, database=self)
             try:
-                await raw.execute("BEGIN")
                 yield session
                 if session.new or session.dirty or session.deleted:
                     raise RuntimeError("something waits in the session for the ORM, which is not asked here")
@@ -180,11 +182,20 @@ class BoundDatabase(Database):
             yield session
 
 
-async def _live(connection: AsyncConnection) -> Any:
-    """Return the driver's connection; one that has died while it lay in the pool is replaced."""
-    while (raw := (await connection.get_raw_connection()).driver_connection) is None or raw.is_closed():
-        await connection.invalidate()
-    return raw
+async def _begun(connection: AsyncConnection) -> Any:
+    """Begin a transaction; return the driver's connection. One that has died while it lay in the pool is replaced."""
+    for attempt in range(1, _MOST_DEAD + 1):
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+        try:
+            await raw.execute("BEGIN")
+        except BaseException as error:
+            await connection.invalidate()  # given up as it begins, it must not come back into the pool, either
+            if attempt == _MOST_DEAD or not isinstance(error, _UNREACHABLE):
+                raise
+        else:
+            return raw
+    raise AssertionError("not reached")
 
 
 async def _take_back(connection: AsyncConnection, raw: Any) -> None:

@@ -48,7 +48,10 @@ class TestTrouble:
         assert told is None or (told.status, told.headers) == (503, {"Retry-After": "1"})
 
     def test_is_also_what_happens_before_a_statement(self) -> None:
-        for error in (ConnectionRefusedError(), TimeoutError(), PoolTimeout(), asyncpg.InvalidPasswordError("x")):
+        for error in (
+            *(ConnectionRefusedError(), TimeoutError(), PoolTimeout(), asyncpg.InvalidPasswordError("x")),
+            asyncpg.InternalClientError("x"),
+        ):
             told = trouble(error)
             assert told is not None
             assert told.code == "database_unavailable"
@@ -148,8 +151,24 @@ class TestStatements:
         admin = await asyncpg.connect(kept.url)
         await admin.execute("SELECT pg_terminate_backend($1, 5000)", dead)
         await admin.close()
-        await asyncio.sleep(0)
         assert await values(kept) == []
+
+    async def test_go_over_another_connection_when_the_driver_has_heard_but_not_closed_it(
+        self, kept: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, dead = asyncpg.Connection.execute, list[object]()
+
+        async def confused(self: asyncpg.Connection, query: str, *arguments: object) -> str:
+            if query == "BEGIN" and not dead:
+                dead.append(self)
+                raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+            told: str = await real(self, query, *arguments)
+            return told
+
+        monkeypatch.setattr(asyncpg.Connection, "execute", confused)
+        async with kept.statements() as session:
+            assert await driver(session) not in dead
+        assert len(dead) == 1
 
     async def test_whose_connection_dies_under_them_are_told_as_trouble_that_passes(self, kept: Database) -> None:
         with pytest.raises(asyncpg.PostgresError) as raised:
