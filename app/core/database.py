@@ -1,4 +1,4 @@
-"""The database: one declarative base, one place where a transaction is committed."""
+"""The database: one declarative base, and the two ways in which a transaction is opened and committed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

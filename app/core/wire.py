@@ -7,7 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class Gathering:
-    """A transport that sends together what is written in one turn of the loop; in all else the one that it stands for."""
+    """A transport that sends two writes as one, if they come in one turn of the loop; in all else the one that it stands for."""
 
     __slots__ = ("_loop", "_parts", "_transport")
 
@@ -20,7 +20,7 @@ class Gathering:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send these bytes at the end of this turn of the loop."""
+        """Send these bytes together with the next ones, or by themselves if none come in this turn of the loop."""
         self._parts.append(data)
         if len(self._parts) == 1:
             self._loop.call_soon(self._send)

@@ -76,6 +76,17 @@ class TestTheTransaction:
     def test_is_committed_in_one_place_and_by_migrations(self) -> None:
         assert callers_of({"commit"}) == {"app/core/database.py", "app/metadata.py"}
 
+    def test_is_ended_by_no_statement_of_anybody_else(self) -> None:
+        told = {
+            module.name
+            for module in APP
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.strip(" ;\n").upper() in ("BEGIN", "COMMIT", "ROLLBACK")
+        }
+        assert told == {"app/core/database.py", "app/till/spool.py"}  # a till's spool is a file of its own
+
     def test_is_opened_only_by_what_answers_afterwards(self) -> None:
         # Verbs are given a session; a verb that opened one would commit behind its caller's back.
         rooms = {module.name for module in APP if module.path.stem in ("service", "queries", "rules", "flow")}

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL as one command sees it: made, shared, left, refused."""
 
+import fcntl
 import json
 import os
 import socket
@@ -13,10 +14,13 @@ import asyncpg
 import pytest
 
 from app.core import cluster as cluster_module
+from app.core import embedded as embedded_module
 from app.core import postgres_programs
+from app.core import postmaster as postmaster_module
+from app.core.cluster import Cluster
 from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError, client_program, running
 from app.core.postgres_programs import Account, Programs, can_enter
-from app.core.postmaster import SERVER_OPTIONS, sizes
+from app.core.postmaster import SERVER_OPTIONS, Postmaster, sizes
 
 
 @pytest.fixture
@@ -74,6 +78,16 @@ class TestAServer:
             assert await ask(url, "SHOW server_encoding") == "UTF8"
             locale = "SELECT datlocprovider::text || datlocale FROM pg_database WHERE datname = current_database()"
             assert await ask(url, locale) == "bC.UTF-8"
+
+    async def test_has_its_share_of_memory_and_disk(self, shared: Path) -> None:
+        with running(shared) as url:
+            megabytes = "SELECT pg_size_bytes(current_setting($1)) / 1048576"
+            connection = await asyncpg.connect(url)
+            buffers, log = [await connection.fetchval(megabytes, name) for name in ("shared_buffers", "max_wal_size")]
+            await connection.close()
+            assert f"{buffers}MB" == sizes(postmaster_module._memory(), 0)["shared_buffers"]
+            assert 1024 <= log <= 8192
+            assert await ask(url, "SHOW checkpoint_timeout") == "15min"
 
     async def test_asks_for_the_password(self, shared: Path) -> None:
         with running(shared) as url:
@@ -263,6 +277,45 @@ GB = 2**30
 )
 def test_a_server_takes_a_share_of_memory_and_disk(memory: int, free_disk: int, buffers: str, log: str) -> None:
     assert sizes(memory, free_disk) == {"shared_buffers": buffers, "max_wal_size": log}
+
+
+@pytest.mark.parametrize(("told", "expected"), [("1073741824\n", GB), ("max\n", None), (None, None)])
+def test_a_container_may_use_less_memory_than_the_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str | None, expected: int | None
+) -> None:
+    monkeypatch.setattr(postmaster_module, "_LIMITS_OF_GROUP", ())
+    whole = postmaster_module._memory()
+    if told is not None:
+        (tmp_path / "memory.max").write_text(told)
+    monkeypatch.setattr(postmaster_module, "_LIMITS_OF_GROUP", (tmp_path / "memory.max",))
+    assert postmaster_module._memory() == min(whole, expected or whole)
+
+
+@pytest.mark.parametrize("on_its_way", [True, False])
+def test_whoever_comes_waits_for_a_server_that_repairs_itself_and_for_nothing_else(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, on_its_way: bool
+) -> None:
+    asked: list[bool] = []
+    holder = Cluster(data_dir / "postgres").open_lock("control.lock")
+    fcntl.flock(holder, fcntl.LOCK_EX)
+
+    def is_on_its_way(_: Postmaster) -> bool:
+        asked.append(on_its_way)
+        if len(asked) == 3:
+            fcntl.flock(holder, fcntl.LOCK_UN)
+        return on_its_way
+
+    monkeypatch.setattr(embedded_module, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(Postmaster, "is_on_its_way", is_on_its_way)
+    try:
+        if on_its_way:
+            with running(data_dir):
+                assert len(asked) == 3
+        else:
+            with pytest.raises(EmbeddedPostgresError, match="starting or stopping"):
+                EmbeddedPostgres(data_dir).start()
+    finally:
+        os.close(holder)
 
 
 class TestTheProgramsOfAnAccount:
