@@ -6,7 +6,7 @@ under no key and verifies in no chain. The oldest and the newest row are real on
 
 import asyncpg
 
-from app.auth.queries import find_actor, token_hash
+from app.auth.queries import find_actors, token_hash
 from app.core.clock import SystemClock
 from app.core.database import Database
 from app.core.ids import new_id
@@ -106,8 +106,7 @@ async def _record(place: City, number: int) -> None:
     """Record a real purchase."""
     database, clock = Database(place.url), SystemClock()
     async with database.transaction() as session:
-        actor = await find_actor(session, token_hash(place.tills[0]), now=clock.now())
-    assert actor is not None
+        [actor] = (await find_actors(session, [token_hash(place.tills[0])], now=clock.now())).values()
     [body] = purchases(1, first=800_000_000 + number)
     await Intake(database, clock, Keyring.parse(KEYS)).record(
         Submission(actor, RegistrationIn.model_validate_json(body))

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.audit.models import AuditEntry, AuditLink, AuditPatrol
 from app.audit.queries import COLUMNS, PATROL, content_of, find_patrol, links_behind, mac_of
 from app.audit.rules import GENESIS, Doer, Patrol, go_on, link_message, patrol_message
-from app.core.database import driver
+from app.core.database import copy_in
 from app.core.log import logger
 from app.core.sealing import Keyring
 
@@ -85,23 +85,12 @@ _COLUMNS = (
     *("at", "account_id", "account_name", "role", "key_id", "action", "subject_type", "subject_id", "division"),
     *("purpose", "detail"),
 )
-_INSERT = f"""
-INSERT INTO audit_entries ({", ".join(_COLUMNS)})
-SELECT row.*
-FROM unnest(
-    $1::timestamptz[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::text[], $11::jsonb[]
-) AS row
-"""
 
 
 async def record_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Write many entries in one statement; a till's every request writes one."""
-    if entries:
-        connection = await driver(session)
-        columns = [[row[name] for row in entries] for name in _COLUMNS[:-1]]
-        details = [_as_json(row["detail"]) for row in entries]
-        await connection.execute(_INSERT, *columns, details)
+    """Write many entries at once; a till's every request writes one."""
+    rows = [(*(row[name] for name in _COLUMNS[:-1]), _as_json(row["detail"])) for row in entries]
+    await copy_in(session, "audit_entries", _COLUMNS, rows)
 
 
 async def chain_entries(session: AsyncSession, *, keyring: Keyring) -> int:

@@ -1,11 +1,11 @@
 """Looking up keys and accounts."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, bindparam, select, update
+from sqlalchemy import ARRAY, BindParameter, ColumnElement, LargeBinary, any_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.models import Account, ApiKey
@@ -17,15 +17,15 @@ def is_valid(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     return ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > now))
 
 
-# Written once, and executed without the ORM: each till's key is looked up every two seconds, and building the question anew took
-# several times as long as the answer.
+# Written once, and executed without the ORM: tills' keys are looked up every two seconds, and building the question anew took several
+# times as long as the answer.
 _FIND = (
     select(
-        *(ApiKey.id.label("key_id"), ApiKey.last_seen_at, Account.id, Account.name, Account.role),
+        *(ApiKey.token_hash, ApiKey.id.label("key_id"), ApiKey.last_seen_at, Account.id, Account.name, Account.role),
         *(Account.division, Account.pharmacy_ids),
     )
     .join_from(ApiKey, Account)
-    .where(ApiKey.token_hash == bindparam("hashed"), is_valid(bindparam("now")))
+    .where(ApiKey.token_hash == any_(bindparam("hashed", type_=ARRAY(LargeBinary))), is_valid(bindparam("now")))
 )
 
 
@@ -34,22 +34,24 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-async def find_actor(session: AsyncSession, hashed_token: bytes, *, now: datetime) -> Actor | None:
-    """Return who presents this token, or None if it is unknown, expired or revoked.
+async def find_actors(session: AsyncSession, hashed_tokens: Collection[bytes], *, now: datetime) -> dict[bytes, Actor]:
+    """Return who presents these tokens, by their hashes; those that are unknown, expired or revoked are left out.
 
-    Notes on the key in which hour it was used: one small write an hour.
+    Notes on a key in which hour it was used: one small write an hour.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
-    found = await (await session.connection()).execute(_FIND, {"hashed": hashed_token, "now": now})
-    row = found.one_or_none()
-    if row is None:
-        return None
-    key_id, last_seen_at, account_id, name, role, division, pharmacy_ids = row
-    if last_seen_at is None or last_seen_at < hour:
+    found = await (await session.connection()).execute(_FIND, {"hashed": list(hashed_tokens), "now": now})
+    actors: dict[bytes, Actor] = {}
+    unnoted: list[UUID] = []
+    for hashed, key_id, last_seen_at, account_id, name, role, division, pharmacy_ids in found:
+        actors[hashed] = Actor(account_id, name, role, key_id, division, frozenset(pharmacy_ids))
+        if last_seen_at is None or last_seen_at < hour:
+            unnoted.append(key_id)
+    if unnoted:
         # A key that somebody is changing at this moment is not waited for: the next request will note it.
-        held = select(ApiKey.id).where(ApiKey.id == key_id).with_for_update(skip_locked=True).scalar_subquery()
-        await session.execute(update(ApiKey).where(ApiKey.id == held).values(last_seen_at=hour))
-    return Actor(account_id, name, role, key_id, division, frozenset(pharmacy_ids))
+        held = select(ApiKey.id).where(ApiKey.id.in_(unnoted)).with_for_update(skip_locked=True)
+        await session.execute(update(ApiKey).where(ApiKey.id.in_(held)).values(last_seen_at=hour))
+    return actors
 
 
 async def find_account(

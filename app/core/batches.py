@@ -12,6 +12,7 @@ from fastapi import Request
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from app.core.errors import AppError, FieldError, InvalidRequest, UnsupportedMediaType
+from app.core.http import header
 from app.core.schemas import FieldErrorOut, RowResult, RowStatus
 from app.core.validation import BODY, field_errors, refusal
 
@@ -50,12 +51,28 @@ class RowReader(Generic[Row]):
 
         Raises:
             UnsupportedMediaType: the body is not said to be JSON.
+            MalformedBody, InvalidRequest: as `read`.
+        """
+        return self.read(await self.body(request))
+
+    async def body(self, request: Request) -> bytes:
+        """Return a body that is to be read as one row.
+
+        Raises:
+            UnsupportedMediaType: it is not said to be JSON.
+        """
+        _media_type(request, JSON)
+        return await request.body()
+
+    def read(self, body: bytes) -> Row:
+        """Return the row that a body holds.
+
+        Raises:
             MalformedBody: it is not JSON in UTF-8.
             InvalidRequest: it does not have the form of a row.
         """
-        _media_type(request, JSON)
         try:
-            return self._row.validate_json(await request.body())
+            return self._row.validate_json(body)
         except ValidationError as error:
             raise refusal(error) from None
 
@@ -138,7 +155,7 @@ def _read_or_note(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _media_type(request: Request, *allowed: str) -> str:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in allowed or request.headers.get("content-encoding", "identity") != "identity":
+    kind = header(request, b"content-type").partition(";")[0].strip().lower()
+    if kind not in allowed or header(request, b"content-encoding", "identity") != "identity":
         raise UnsupportedMediaType(f"Send {' or '.join(allowed)}, not compressed")
     return kind

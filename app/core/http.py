@@ -49,6 +49,12 @@ def services(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
+def header(request: Request, name: bytes, otherwise: str = "") -> str:
+    """Return a field of the request, named in lower case, from what its envelope has read: the framework searches all of them anew."""
+    value: bytes | None = request.scope["fields"].get(name)
+    return otherwise if value is None else value.decode("latin-1")
+
+
 async def begin(request: Request) -> AsyncIterator[AsyncSession]:
     """Open the request's transaction; it is committed before the answer is sent.
 

@@ -38,7 +38,7 @@ class RequestEnvelope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
+        headers = scope["fields"] = dict(reversed(scope["headers"]))  # of those that came twice the first counts
         given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if _UUID.match(given) else str(new_id())
         scope["request_id"] = request_id

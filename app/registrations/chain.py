@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
@@ -171,6 +172,7 @@ def head_message(pharmacy_id: UUID, number: int, link_hash: bytes) -> bytes:
     return f"{HEAD_FORMAT}\n{pharmacy_id}\n{number}\n{link_hash.hex()}".encode()
 
 
+@lru_cache(maxsize=64)
 def key_id_of(public_key: bytes) -> str:
     """Return the name of a public key in receipts: the beginning of its SHA-256."""
     return hashlib.sha256(public_key).hexdigest()[:KEY_ID_CHARACTERS]
@@ -201,7 +203,8 @@ def instant_text(instant: datetime) -> str:
     >>> instant_text(datetime(2026, 2, 15, 2, 0, tzinfo=UTC))
     '2026-02-15T02:00:00.000000Z'
     """
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _hash(

@@ -32,7 +32,7 @@ class Recorded:
     receipt: Receipt | None = None
     """Filled for duplicates only on demand (`receipts.find_receipts`)."""
     told: bytes | None = None
-    """What its caller will be told, if that was made before the commit (`Submission.tell`)."""
+    """What its caller is told, made before the commit or after it (`Submission.tell`)."""
 
 
 @dataclass(slots=True)  # not frozen: each row of a batch makes one, at a fifth of the cost
@@ -43,6 +43,18 @@ class Submission:
     row: RegistrationIn
     tell: Callable[[Recorded], bytes] | None = None
     """How its caller will be told; done before the commit, while the database writes, and told after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A purchase as it came in a request of its own: `read` gives it, or raises the `AppError` that says what is wrong with its form.
+
+    A crowd's purchases are read one right after the other, which takes less than each at its arrival: reading then finds its code and
+    data in the processor's caches.
+    """
+
+    actor: Actor
+    read: Callable[[], Submission]
 
 
 @dataclass(slots=True, eq=False)  # not frozen: each row of a batch makes one, at a fifth of the cost

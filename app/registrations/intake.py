@@ -6,7 +6,7 @@ and go together; each is answered only after its commit. Under no load a purchas
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -16,8 +16,8 @@ from app.core.errors import AppError, DatabaseUnavailable, InternalError
 from app.core.log import logger
 from app.core.sealing import Keyring
 from app.core.turns import Turns
-from app.registrations.drafts import Recorded, Submission
-from app.registrations.receipts import find_receipts, receipt_of
+from app.registrations.drafts import Recorded, Submission, Unread
+from app.registrations.receipts import Heads, find_receipts, receipt_of
 from app.registrations.rows import find_lines
 from app.registrations.service import Outcome, record_registrations
 
@@ -32,7 +32,8 @@ BATCHES_AT_ONCE = 4
 """Chunks of batches that are recorded at a time, one of each key: the others' purchases always find a connection."""
 ATTEMPTS = 3
 """How often a transaction is tried that ran into another one."""
-_Waiting = tuple[Submission, "asyncio.Future[Outcome]"]
+_Answer = tuple[Submission | None, Outcome]
+_Waiting = tuple[Submission | Unread, "asyncio.Future[_Answer]"]
 
 
 class Intake:
@@ -42,6 +43,7 @@ class Intake:
         self._database = database
         self._clock = clock
         self._keyring = keyring
+        self._heads = Heads()
         self._waiting: list[_Waiting] = []
         self._is_draining = False
         self._crowd: tuple[int, asyncio.Event] | None = None
@@ -49,22 +51,24 @@ class Intake:
         self._turns = Turns()
         self._room = asyncio.Semaphore(BATCHES_AT_ONCE)
 
-    async def record(self, submission: Submission) -> Recorded:
+    async def record(self, purchase: Submission | Unread) -> Recorded:
         """Record one purchase; return when it is committed.
 
         Raises:
             AppError: why it was not stored.
         """
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((submission, future))
+        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((purchase, future))
         if self._crowd is not None and len(self._waiting) >= self._crowd[0]:
             self._crowd[1].set()
         if not self._is_draining:
             self._is_draining = True
             self._begin(self._drain())
-        outcome = await future
+        submission, outcome = await future
         if isinstance(outcome, AppError):
             raise outcome
+        if outcome.told is None and submission is not None and submission.tell is not None:
+            outcome.told = submission.tell(outcome)
         return outcome
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
@@ -111,7 +115,12 @@ class Intake:
         now = self._clock.now()
         async with self._database.statements() as session:
             return await record_registrations(
-                session, submissions, now=now, keyring=self._keyring, made=lambda new: self._begin(_tell_ahead(new))
+                session,
+                submissions,
+                now=now,
+                keyring=self._keyring,
+                heads=self._heads,
+                meanwhile=lambda steps: self._begin(_take(steps)),
             )
 
     async def _complete(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -167,27 +176,47 @@ class Intake:
         try:
             while self._waiting:
                 together = self._next()
-                submissions = [submission for submission, _ in together]
-                try:
-                    outcomes = await self._complete(await self.record_all(submissions))
-                except Exception as error:
-                    outcomes = [error if isinstance(error, AppError) else InternalError()] * len(together)
-                for (_, future), outcome in zip(together, outcomes, strict=True):
-                    if not future.done():  # the caller may have hung up; its purchase is kept all the same
-                        future.set_result(outcome)
+                await self._answer(together)
                 if len(together) > CROWD:
                     await self._gather(len(together))
         finally:
             # In the same step as the last look at what waits: a purchase that came between would wait for ever.
             self._is_draining = False
 
+    async def _answer(self, together: Sequence[_Waiting]) -> None:
+        """Read these purchases, record what can be read, and tell what became of each."""
+        readable: list[tuple[Submission, asyncio.Future[_Answer]]] = []
+        for purchase, future in together:
+            submission = purchase if isinstance(purchase, Submission) else _read(purchase)
+            if isinstance(submission, AppError):
+                _tell(future, (None, submission))
+            else:
+                readable.append((submission, future))
+        if not readable:
+            return
+        try:
+            outcomes = await self._complete(await self.record_all([submission for submission, _ in readable]))
+        except Exception as error:
+            outcomes = [error if isinstance(error, AppError) else InternalError()] * len(readable)
+        for (submission, future), outcome in zip(readable, outcomes, strict=True):
+            _tell(future, (submission, outcome))
 
-async def _tell_ahead(new: Sequence[tuple[Submission, Recorded]]) -> None:
-    """Make what callers will be told, signatures included, one between any two things that others do.
 
-    Whoever is answered before makes it himself and does not wait. What was made of a transaction that fails is told to nobody.
-    """
-    for submission, recorded in new:
-        if submission.tell is not None and recorded.told is None:
-            recorded.told = submission.tell(recorded)
-            await asyncio.sleep(0)
+def _read(purchase: Unread) -> Submission | AppError:
+    try:
+        return purchase.read()
+    except AppError as error:
+        return error
+    except Exception as error:
+        logger("intake").error("reading failed", exc_info=error)
+        return InternalError()
+
+
+def _tell(future: "asyncio.Future[_Answer]", answer: _Answer) -> None:
+    if not future.done():  # the caller may have hung up; its purchase is kept all the same
+        future.set_result(answer)
+
+
+async def _take(steps: Iterator[None]) -> None:
+    for _ in steps:
+        await asyncio.sleep(0)

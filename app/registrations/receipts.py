@@ -1,12 +1,12 @@
 """Adding links to the pharmacies' chains, and looking them up; set-based, in the transaction of what they are about.
 
 From adding until its commit a transaction holds the heads of its pharmacies' chains, and nobody else can add to these. Nothing waits
-for a signature meanwhile: one is made when a receipt is told, and is the same each time. Who tells single ones makes them while the
-database is at work (`intake`).
+for a signature meanwhile: one is made when a receipt is told, and is the same each time. Who tells single ones makes links and
+signatures while the database is at work (`Heads`, `intake`).
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -22,9 +22,19 @@ from app.registrations.receipt_schemas import ReceiptHeadOut, ReceiptOut
 
 _SALTS = "receipt-salts"
 
-# In one order, so that two transactions for the same pharmacies wait for each other and never in a ring.
-_LOCK = """
-SELECT pharmacy_id, number, hash FROM receipt_heads WHERE pharmacy_id = ANY($1::uuid[]) ORDER BY pharmacy_id FOR UPDATE
+# Locks in one order, so that two transactions for the same pharmacies wait for each other and never in a ring. A head that is what the
+# links were made after moves in the same word.
+_HOLD = """
+WITH held AS (
+    SELECT pharmacy_id, number, hash FROM receipt_heads WHERE pharmacy_id = ANY($1::uuid[]) ORDER BY pharmacy_id FOR UPDATE
+), moved AS (
+    UPDATE receipt_heads SET number = link.number, hash = link.hash
+    FROM unnest($2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bytea[])
+        AS link (pharmacy_id, number_before, hash_before, number, hash)
+    JOIN held ON (held.pharmacy_id, held.number, held.hash) = (link.pharmacy_id, link.number_before, link.hash_before)
+    WHERE receipt_heads.pharmacy_id = link.pharmacy_id
+)
+SELECT * FROM held
 """
 _BEGIN = """
 INSERT INTO receipt_heads (pharmacy_id, number, hash)
@@ -49,45 +59,95 @@ _OF_REGISTRATIONS = f"{_FIND} WHERE link.registration_id = ANY($1::uuid[]) ORDER
 _OF_PHARMACY = f"{_FIND} WHERE link.pharmacy_id = $1 AND link.number > $2 ORDER BY link.number LIMIT $3"
 
 
+_MOST_SEEN = 50_000
+
+Head = tuple[int, bytes]
+"""Number and hash of a chain's last link."""
+Linked = tuple[Receipt, bytes]
+"""A receipt, and the seed of its salt."""
+
+
+class Heads:
+    """The heads of chains as this process saw them last: after them links can be made before the chains are held.
+
+    Whether such links may stay is seen when the chains are held (`add_links`). If somebody else has added to a chain, or the
+    transaction that moved it here came to nothing, they are dropped, and nobody was told of them.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[UUID, Head] = {}
+
+    def make_links(self, entries: Iterable[Entry], *, now: datetime, keyring: Keyring) -> dict[UUID, list[Linked]]:
+        """Return links of the entries by pharmacy, as far as its chain has been seen; each pharmacy's in their order."""
+        return _make_links([one for one in entries if one.pharmacy_id in self._seen], self._seen, now, keyring)
+
+    def note(self, last: Iterable[Receipt]) -> None:
+        """Take these for the last links of their chains."""
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen.update((one.link.pharmacy_id, (one.link.number, one.hash)) for one in last)
+
+
 async def add_links(
     session: AsyncSession,
     entries: Sequence[Entry],
     *,
     now: datetime,
     keyring: Keyring,
-    made: Callable[[Sequence[Receipt]], None] | None = None,
+    heads: Heads | None = None,
+    early: Mapping[UUID, Sequence[Linked]] | None = None,
 ) -> dict[UUID, Receipt]:
     """Add a link for each entry to its pharmacy's chain, in their order; return the receipts by registration.
 
     Three statements, however many there are; two more for a pharmacy's first link. Call it once in a transaction, after
-    what the links are about. `made` is called with the receipts before they are written down.
+    what the links are about. `early` are links that were made before: they are taken where they are those of the pharmacy's
+    entries and follow its head. `heads` is told how the chains stand then.
     """
     if not entries:
         return {}
     connection = await driver(session)
+    wanted: dict[UUID, list[Entry]] = {}
+    for entry in entries:
+        wanted.setdefault(entry.pharmacy_id, []).append(entry)
+    links = {one: made for one, made in (early or {}).items() if one in wanted and _are_of(made, wanted[one])}
+    held = await _hold(connection, sorted(wanted), links)
+    links = {one: made for one, made in links.items() if held[one] == _head_before(made)}
+    later = _make_links([entry for entry in entries if entry.pharmacy_id not in links], held, now, keyring)
+    if later:
+        ends = [made[-1][0] for made in later.values()]
+        await connection.execute(_MOVE, list(later), [end.link.number for end in ends], [end.hash for end in ends])
+    links |= later
+    linked = [one for made in links.values() for one in made]
+    await copy_in(session, "receipt_links", _COLUMNS, [_row(*one) for one in linked])
+    if heads is not None:
+        heads.note(made[-1][0] for made in links.values())
+    return {receipt.link.registration_id: receipt for receipt, _ in linked}
+
+
+def _make_links(
+    entries: Sequence[Entry], heads: Mapping[UUID, Head], now: datetime, keyring: Keyring
+) -> dict[UUID, list[Linked]]:
+    random = os.urandom(SALT_BYTES * len(entries))
+    seeds = iter([random[at : at + SALT_BYTES] for at in range(0, len(random), SALT_BYTES)])
+    links: dict[UUID, list[Linked]] = {}
     # Stable: within a pharmacy the order stays.
     ordered = sorted(entries, key=lambda entry: entry.pharmacy_id)
-    heads = await _lock_heads(connection, sorted({entry.pharmacy_id for entry in entries}))
-    random = os.urandom(SALT_BYTES * len(ordered))
-    seeds = [random[at : at + SALT_BYTES] for at in range(0, len(random), SALT_BYTES)]
-    salts = iter([_salt(seed, keyring, keyring.key_id) for seed in seeds])
-    receipts: list[Receipt] = []
-    last: list[Receipt] = []
     for pharmacy_id, group in groupby(ordered, key=lambda entry: entry.pharmacy_id):
         number, previous = heads[pharmacy_id]
-        salted = zip(group, salts, strict=False)
-        receipts += chain.append(salted, number=number, previous=previous, received_at=now, key_id=keyring.key_id)
-        last.append(receipts[-1])
-    if made is not None:
-        made(receipts)
-    await connection.execute(
-        _MOVE,
-        [receipt.link.pharmacy_id for receipt in last],
-        [receipt.link.number for receipt in last],
-        [receipt.hash for receipt in last],
-    )
-    await copy_in(session, "receipt_links", _COLUMNS, [_row(*one) for one in zip(receipts, seeds, strict=True)])
-    return {receipt.link.registration_id: receipt for receipt in receipts}
+        seeded = [(entry, next(seeds)) for entry in group]
+        salted = ((entry, _salt(seed, keyring, keyring.key_id)) for entry, seed in seeded)
+        receipts = chain.append(salted, number=number, previous=previous, received_at=now, key_id=keyring.key_id)
+        links[pharmacy_id] = [(receipt, seed) for receipt, (_, seed) in zip(receipts, seeded, strict=True)]
+    return links
+
+
+def _are_of(made: Sequence[Linked], entries: Sequence[Entry]) -> bool:
+    return [one.link.registration_id for one, _ in made] == [entry.registration_id for entry in entries]
+
+
+def _head_before(made: Sequence[Linked]) -> Head:
+    first = made[0][0].link
+    return first.number - 1, first.previous
 
 
 def _row(receipt: Receipt, seed: bytes) -> tuple[Any, ...]:
@@ -107,11 +167,24 @@ def _row(receipt: Receipt, seed: bytes) -> tuple[Any, ...]:
     )
 
 
-async def _lock_heads(connection: Any, pharmacy_ids: Sequence[UUID]) -> dict[UUID, tuple[int, bytes]]:
-    rows = await connection.fetch(_LOCK, pharmacy_ids)
+async def _hold(
+    connection: Any, pharmacy_ids: Sequence[UUID], links: Mapping[UUID, Sequence[Linked]]
+) -> dict[UUID, Head]:
+    """Lock the heads of these chains, and move those that the links follow; return them as they were."""
+    before = [_head_before(made) for made in links.values()]
+    after = [made[-1][0] for made in links.values()]
+    moves = (
+        list(links),
+        [number for number, _ in before],
+        [value for _, value in before],
+        [receipt.link.number for receipt in after],
+        [receipt.hash for receipt in after],
+    )
+    rows = await connection.fetch(_HOLD, pharmacy_ids, *moves)
     if len(rows) < len(pharmacy_ids):
-        await connection.execute(_BEGIN, pharmacy_ids, GENESIS)
-        rows = await connection.fetch(_LOCK, pharmacy_ids)
+        begun = sorted({*pharmacy_ids} - {row["pharmacy_id"] for row in rows})
+        await connection.execute(_BEGIN, begun, GENESIS)
+        rows += await connection.fetch(_HOLD, begun, *([] for _ in moves))
     return {row["pharmacy_id"]: (row["number"], row["hash"]) for row in rows}
 
 

@@ -11,14 +11,14 @@ from app.auth.guards import TillRoute, requires, spend
 from app.auth.rules import PURCHASES, ROWS, Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
-from app.core.http import Services, Transaction, operation_id, services
+from app.core.http import Services, Transaction, header, operation_id, services
 from app.core.languages import Language, Phrasebook, preferred, said_in
 from app.core.pagination import Page, Paging
 from app.core.repeats import Repeats, name_of
 from app.core.schemas import RowResult
 from app.registrations import queries
 from app.registrations.chain import Receipt, stretches
-from app.registrations.drafts import Recorded, Submission
+from app.registrations.drafts import Recorded, Submission, Unread
 from app.registrations.intake import Intake
 from app.registrations.queries import Visible
 from app.registrations.receipt_schemas import RowReceipt
@@ -91,15 +91,18 @@ async def record_registration(request: Request, actor: Till) -> Response:
     """
     built = services(request)
     intake: Intake = built.parts[Intake]
-    row = await _READER.one(request)
-    language = preferred(request.headers.get("accept-language"))
+    body = await _READER.body(request)
+    language = preferred(header(request, b"accept-language") or None)
 
-    def tell(recorded: Recorded) -> bytes:
-        return answer_of(recorded, row, built, language).model_dump_json().encode()
+    def read() -> Submission:
+        row = _READER.read(body)
+        return Submission(
+            actor, row, lambda recorded: answer_of(recorded, row, built, language).model_dump_json().encode()
+        )
 
-    recorded = await intake.record(Submission(actor, row, tell))
+    recorded = await intake.record(Unread(actor, read))
     status = 200 if recorded.duplicate else 201
-    return Response(recorded.told or tell(recorded), status, said_in(language), "application/json")
+    return Response(recorded.told, status, said_in(language), "application/json")
 
 
 @tills.post("/batch", response_model=BatchAnswer, openapi_extra=_READER.documented(many=True))
@@ -109,7 +112,7 @@ async def record_registration_batch(request: Request, actor: Sender) -> Response
     Good rows are kept whatever the bad ones do. A batch that was interrupted may be sent again as a whole.
     """
     repeats: Repeats = services(request).parts[Repeats]
-    kind = " ".join(request.headers.get(name, "") for name in ("content-type", "content-encoding"))
+    kind = " ".join(header(request, name) for name in (b"content-type", b"content-encoding"))
     name = await name_of(actor.key_id, kind, await request.body())
     async with repeats.turns.take(name):
         repeat = repeats.find(name)

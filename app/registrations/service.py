@@ -30,10 +30,11 @@ from app.questionnaires.rules import FormBook
 from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
-from app.registrations.chain import Entry, LinkKind, Receipt, content_of
+from app.registrations.ahead import Ahead, link_entry
+from app.registrations.chain import Receipt, content_of
 from app.registrations.drafts import Draft, Named, Recorded, Submission
 from app.registrations.limits import note_repeats
-from app.registrations.receipts import add_links
+from app.registrations.receipts import Heads, add_links
 from app.registrations.rules import (
     DOUBTS,
     People,
@@ -95,14 +96,15 @@ async def record_registrations(
     *,
     now: datetime,
     keyring: Keyring,
-    made: Callable[[Sequence[tuple[Submission, Recorded]]], None] | None = None,
+    heads: Heads | None = None,
+    meanwhile: Callable[[Iterator[None]], None] | None = None,
 ) -> list[Outcome]:
     """Record purchases; return what became of each, in order.
 
     An outcome that is an error (`ClientReferenceConflict`, `InvalidRequest`, `RegistrationNotRequired`, `PharmacyClosed`,
     `PharmacyNotYours`) concerns that row alone: it was not stored, and the others were not held up. `now` is the server's time of
-    receipt. About ten statements, whatever the number of rows. `made` is called with what is new while it is still being
-    written: what is done with it then is in vain if the transaction fails.
+    receipt. About ten statements, whatever the number of rows. `meanwhile` is called with what can be done while the database writes,
+    step by step; it need not be done.
     """
     facts = await read_facts(session)
     named = [_name(submission, facts.directory, keyring) for submission in submissions]
@@ -110,19 +112,21 @@ async def record_registrations(
     drafts: dict[tuple[UUID, str], Draft] = {}
     opened = [_open(row, earlier, drafts, facts, now) if isinstance(row, Named) else row for row in named]
     await note_repeats(session, list(drafts.values()), facts.catalogue, keyring=keyring)
+    ahead = Ahead(
+        list(drafts.values()),
+        lambda draft, receipt: recorded(draft, receipt, now, facts.catalogue, duplicate=False),
+        heads=heads,
+        now=now,
+        keyring=keyring,
+    )
+    if meanwhile is not None and drafts:
+        meanwhile(ahead.steps())
     winners = await _keep(session, list(drafts.values()), now, keyring)
     kept = [draft for draft in drafts.values() if draft.id in winners]
-    new: dict[UUID, Recorded] = {}
-
-    def linked(receipts: Sequence[Receipt]) -> None:
-        by_id = {receipt.link.registration_id: receipt for receipt in receipts}
-        new.update(
-            (draft.id, recorded(draft, by_id[draft.id], now, facts.catalogue, duplicate=False)) for draft in kept
-        )
-        if made is not None:
-            made([(draft.named.submission, new[draft.id]) for draft in kept])
-
-    await add_links(session, [link_entry(draft) for draft in kept], now=now, keyring=keyring, made=linked)
+    entries = [link_entry(draft) for draft in kept]
+    new = ahead.settle(await add_links(session, entries, now=now, keyring=keyring, heads=heads, early=ahead.links()))
+    if meanwhile is not None and ahead.is_unfinished:
+        meanwhile(ahead.steps())
     await _follow(session, kept, now)
     await note_sightings(session, facts.unknown)
     # Whoever took a name between our look and our insert has committed by now; what it stored decides.
@@ -326,12 +330,6 @@ def _entries(drafts: Sequence[Draft], now: datetime) -> list[dict[str, object]]:
         )
         for (_, pharmacy_id), group in groups.items()
     ]
-
-
-def link_entry(draft: Draft) -> Entry:
-    """Return what becomes the link of a new registration in its pharmacy's chain."""
-    pharmacy_id, reference = draft.named.name
-    return Entry(pharmacy_id, draft.id, reference, 1, LinkKind.RECORDED, draft.named.content.encode())
 
 
 def recorded(

@@ -1,5 +1,8 @@
 """From a token to an actor, and how long it is believed."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -7,10 +10,10 @@ from app.auth import guards
 from app.auth.guards import KNOWN_FOR_SECONDS, KnownActors
 from app.auth.models import ApiKey
 from app.auth.queries import token_hash
-from app.auth.rules import SYSTEM
+from app.auth.rules import SYSTEM, Actor
 from app.auth.service import revoke_key
 from app.core.database import Database
-from app.core.errors import NotFound
+from app.core.errors import NotFound, Unauthenticated
 from app.core.http import Services
 from app.core.ids import new_id
 from tests.conftest import MOMENT, Clients
@@ -71,14 +74,14 @@ class TestAKey:
     ) -> None:
         token = await keys.token(database, "official", FUTIAN)
         looked_up = 0
-        real = guards.find_actor
+        real = guards.find_actors
 
         async def counting(*arguments: object, **members: object) -> object:
             nonlocal looked_up
             looked_up += 1
             return await real(*arguments, **members)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(guards, "find_actor", counting)
+        monkeypatch.setattr(guards, "find_actors", counting)
         client = client_for(token)
         for _ in range(5):
             await client.get("/v1/pharmacies")
@@ -86,6 +89,55 @@ class TestAKey:
         passing.seconds += KNOWN_FOR_SECONDS
         await client.get("/v1/pharmacies")
         assert looked_up == 2
+
+    async def test_is_looked_up_together_with_those_that_came_since(
+        self, database: Database, services: Services, passing: Time, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tokens = [await keys.token(database, "official", FUTIAN, name=f"Synthetic {number}") for number in range(4)]
+        asked: list[int] = []
+        real = guards.find_actors
+
+        async def counting(session: Any, hashed: Any, **members: Any) -> Any:
+            asked.append(len(hashed))
+            return await real(session, hashed, **members)
+
+        monkeypatch.setattr(guards, "find_actors", counting)
+        known = KnownActors()
+        actors = [await known.resolve(services, token) for token in tokens]
+        assert [await known.resolve(services, token) for token in tokens[:3]] == actors[:3]
+        await revoke(database, tokens[1])
+        passing.seconds += KNOWN_FOR_SECONDS
+        assert await known.resolve(services, tokens[0]) == actors[0]
+        with pytest.raises(Unauthenticated):
+            await known.resolve(services, tokens[1])
+        assert await known.resolve(services, tokens[2]) == actors[2]
+        assert asked == [1, 1, 1, 1, 3, 1]
+        assert await known.resolve(services, tokens[3]) == actors[3]
+
+    async def test_that_many_present_at_once_is_looked_up_once(
+        self, database: Database, services: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        token = await keys.token(database, "official", FUTIAN)
+        going, looked_up = asyncio.Event(), 0
+        real = guards.find_actors
+
+        async def slow(*arguments: Any, **members: Any) -> Any:
+            nonlocal looked_up
+            looked_up += 1
+            await going.wait()
+            return await real(*arguments, **members)
+
+        monkeypatch.setattr(guards, "find_actors", slow)
+        known = KnownActors()
+        calls = [asyncio.create_task(known.resolve(services, token)) for _ in range(5)]
+        await asyncio.sleep(0)
+        calls[0].cancel()  # who began the look-up hangs up
+        going.set()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(outcomes[0], asyncio.CancelledError)
+        assert len({actor.key_id for actor in outcomes[1:] if isinstance(actor, Actor)}) == 1
+        assert looked_up == 1
+        assert not known._asked
 
     async def test_that_is_unknown_is_not_remembered(
         self, services: Services, database: Database, client_for: Clients, monkeypatch: pytest.MonkeyPatch

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from app.auth.queries import find_actor, token_hash
+from app.auth.queries import find_actors, token_hash
 from app.auth.rules import SYSTEM, Actor, Role
 from app.auth.service import create_key
 from app.core.database import Database
@@ -43,6 +43,5 @@ async def actor(
     """Return somebody who may call a verb directly; the account exists."""
     presented = await token(database, role, division, pharmacy_ids, name=name)
     async with database.transaction() as session:
-        found = await find_actor(session, token_hash(presented), now=MOMENT)
-    assert found is not None
+        [found] = (await find_actors(session, [token_hash(presented)], now=MOMENT)).values()
     return found

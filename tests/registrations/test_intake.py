@@ -1,25 +1,30 @@
 """Purchases that arrive together: one transaction, and nobody suffers for a neighbour. Everybody here is synthetic."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import Database
-from app.core.errors import DatabaseUnavailable, InternalError, TryAgain
+from app.core.errors import DatabaseUnavailable, InternalError, MalformedBody, TryAgain
 from app.core.sealing import Keyring
 from app.registrations import intake as module
-from app.registrations.drafts import Recorded, Submission
+from app.registrations import service
+from app.registrations.chain import PURPOSE, key_id_of
+from app.registrations.drafts import Recorded, Submission, Unread
 from app.registrations.intake import ATTEMPTS, Intake
 from app.registrations.models import Registration
-from app.registrations.receipts import sign
+from app.registrations.receipts import list_receipts, sign
 from app.registrations.schemas import RegistrationIn
 from app.registrations.service import Outcome
+from app.registrations.verifying import verify
 from tests.conftest import SettableClock
 from tests.factories import keys
 from tests.factories.world import World
@@ -139,7 +144,7 @@ class TestAnAnswer:
         assert asked == [single]
         assert single.told == tell(single)
         again = await intake.record(purchase)
-        assert (again.duplicate, again.told) == (True, None)
+        assert (again.duplicate, again.told) == (True, tell(again))
 
     async def test_to_one_of_two_that_are_the_same_says_so(self, intake: Intake, submit: Any) -> None:
         purchase = submit()
@@ -153,6 +158,107 @@ class TestAReceipt:
     async def test_of_a_batch_s_row_is_not(self, intake: Intake, submit: Any) -> None:
         outcomes = await intake.record_many(None, [submit() for _ in range(3)])
         assert [one.receipt and one.receipt.signature for one in outcomes if isinstance(one, Recorded)] == [None] * 3
+
+
+class TestAPurchaseThatIsReadWithItsCrowd:
+    async def test_is_refused_alone_if_it_cannot_be_read(
+        self, intake: Intake, submit: Any, crowd: Crowd, database: Database
+    ) -> None:
+        good = [submit(client_reference=f"SYN-{number}") for number in range(2)]
+
+        def refuse() -> Submission:
+            raise MalformedBody
+
+        def fail() -> Submission:
+            raise ZeroDivisionError
+
+        reads: list[Any] = [lambda: good[0], refuse, fail, lambda: good[1]]
+        calls = (intake.record(Unread(good[0].actor, read)) for read in reads)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert told(outcomes) == ["Recorded", "malformed_body", "internal_error", "Recorded"]
+        assert crowd.transactions == [["SYN-0", "SYN-1"]]
+        assert await stored(database) == 2
+
+    async def test_costs_no_transaction_if_none_can_be_read(self, intake: Intake, submit: Any, crowd: Crowd) -> None:
+        def refuse() -> Submission:
+            raise MalformedBody
+
+        for _ in range(2):
+            with pytest.raises(MalformedBody):
+                await intake.record(Unread(submit().actor, refuse))
+        assert crowd.transactions == []
+
+
+class TestLinksThatWereMadeAhead:
+    """Another process writes to the same chain, or a transaction comes to nothing: what was made ahead is dropped."""
+
+    async def check(self, world: World, recorded: Sequence[Recorded], keyring: Keyring) -> None:
+        receipts = [one.receipt for one in recorded if one.receipt is not None]
+        assert [receipt.link.number for receipt in receipts] == list(range(1, len(recorded) + 1))
+        told = [json.dumps(json.loads(one.told or b"")) for one in recorded]
+        public = keyring.public_key(PURPOSE, keyring.key_id)
+        keys = {key_id_of(public): Ed25519PublicKey.from_public_bytes(public)}
+        assert not verify(told, keys).findings
+        async with world.database.transaction() as session:
+            kept = await list_receipts(session, receipts[0].link.pharmacy_id, after=0, limit=500, keyring=keyring)
+        assert kept == receipts
+
+    @pytest.fixture
+    def telling(self, submit: Any, keyring: Keyring) -> Callable[..., Submission]:
+        def tell(recorded: Recorded) -> bytes:
+            assert recorded.receipt is not None
+            return sign(recorded.receipt, keyring).model_dump_json().encode()
+
+        return lambda **members: replace(submit(**members), tell=tell)
+
+    async def test_follow_what_another_process_has_written_meanwhile(
+        self,
+        world: World,
+        telling: Callable[..., Submission],
+        database: Database,
+        clock: SettableClock,
+        keyring: Keyring,
+    ) -> None:
+        processes = [Intake(database, clock, keyring) for _ in range(2)]
+        recorded = [await processes[turn % 2].record(telling()) for turn in range(6)]
+        recorded += [await processes[1].record(telling()) for _ in range(3)]
+        await self.check(world, recorded, keyring)
+
+    async def test_follow_what_was_committed(
+        self, world: World, intake: Intake, telling: Callable[..., Submission], crowd: Crowd, keyring: Keyring
+    ) -> None:
+        recorded = [await intake.record(telling())]
+        crowd.troubles["TWICE"] = [asyncpg.DeadlockDetectedError("synthetic")]
+        recorded.append(await intake.record(telling(client_reference="TWICE")))
+        crowd.troubles["POISON"] = [asyncpg.DataError("synthetic")] * 20
+        with pytest.raises(InternalError):
+            await intake.record(telling(client_reference="POISON"))
+        recorded.append(await intake.record(telling()))
+        await self.check(world, recorded, keyring)
+
+    async def test_leave_out_a_purchase_that_somebody_else_was_faster_with(
+        self,
+        world: World,
+        intake: Intake,
+        telling: Callable[..., Submission],
+        database: Database,
+        clock: SettableClock,
+        keyring: Keyring,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        recorded = [await intake.record(telling())]
+        rival, real = telling(), service._keep
+
+        async def late(*given: Any) -> Any:
+            monkeypatch.undo()
+            recorded.append(await Intake(database, clock, keyring).record(rival))
+            return await real(*given)
+
+        monkeypatch.setattr(service, "_keep", late)
+        both = await asyncio.gather(intake.record(rival), intake.record(telling()))
+        assert [one.duplicate for one in both] == [True, False]
+        assert both[0].id == recorded[1].id
+        await self.check(world, [*recorded, both[1]], keyring)
 
 
 class TestAPurchaseThatBreaksItsTransaction:
