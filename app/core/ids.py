@@ -8,8 +8,8 @@ from uuid import UUID
 from asyncpg.pgproto import pgproto
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
-_LOW = (1 << 62) - 1
-_HIGH = ((1 << 74) - 1) ^ _LOW
+_RANDOM = (1 << 80) - 1 ^ (0xF << 76) ^ (0b11 << 62)
+"""The bits below the milliseconds that stay as chance has them."""
 
 
 def new_id() -> UUID:
@@ -19,7 +19,7 @@ def new_id() -> UUID:
     """
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
-    number = (milliseconds << 80) | _VERSION_AND_VARIANT | (random & _LOW) | ((random & _HIGH) << 2)
+    number = (milliseconds << 80) | (random & _RANDOM) | _VERSION_AND_VARIANT
     # A UUID like those that the driver reads: equal to any other, but written, hashed and sent in a tenth of the time.
     made: UUID = pgproto.UUID(number.to_bytes(16, "big"))
     return made

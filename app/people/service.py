@@ -72,7 +72,7 @@ async def ensure_people(
         f"{INVENTED}{encode(presentation.identity)}" if index in invented else encode(presentation.identity)
         for index, presentation in enumerate(presentations)
     ]
-    hashes = [keyring.hash(HashKind.PRESENTATION, text) for text in texts]
+    hashes = list(map(keyring.hasher(HashKind.PRESENTATION), texts))
     # In the order of hashes, in which they are inserted.
     missing = dict(sorted(zip(hashes, zip(texts, presentations, strict=True), strict=True), key=itemgetter(0)))
 
@@ -118,7 +118,9 @@ async def _insert(
     ids: dict[bytes, UUID] = {}
     people: list[tuple[object, ...]] = []
     marks: list[tuple[object, ...]] = []
-    hashed, key_id = keyring.hash, keyring.index_key_id
+    of_document, of_phone = keyring.hasher(HashKind.DOCUMENT), keyring.hasher(HashKind.PHONE)
+    of_name, of_name_birth = keyring.hasher(HashKind.NAME), keyring.hasher(HashKind.NAME_BIRTH)
+    key_id = keyring.index_key_id
     for presentation_hash, (text, presentation) in rows.items():
         ids[presentation_hash] = person_id = new_id()
         document, phone, name = presentation.document, presentation.phone, presentation.name
@@ -126,16 +128,16 @@ async def _insert(
         if text.startswith(INVENTED):
             document = phone = name = born = None
         else:
-            marks += [(hashed(kind, mark), person_id) for kind, mark in near_marks(presentation)]
+            marks += [(keyring.hash(kind, mark), person_id) for kind, mark in near_marks(presentation)]
         people.append(
             (
                 person_id,
                 key_id,
                 presentation_hash,
-                document and hashed(HashKind.DOCUMENT, document.comparable),
-                phone and hashed(HashKind.PHONE, phone.comparable),
-                name and hashed(HashKind.NAME, name.comparable),
-                born and hashed(HashKind.NAME_BIRTH, born),
+                document and of_document(document.comparable),
+                phone and of_phone(phone.comparable),
+                name and of_name(name.comparable),
+                born and of_name_birth(born),
                 document and document.comparable.partition(":")[0],
                 keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN),
                 now,

@@ -1,7 +1,7 @@
 """How a purchase is judged: what is refused, what is flagged, what the clerk is told."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -128,8 +128,8 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
                 FieldError(place, "identity_missing", "At least one of name, document and phone must be there")
             )
             continue
-        errors.extend(_told_in_plain(row, prepared.identity))
-        warnings.extend(FieldError(place + item.pointer, item.code, item.detail) for item in prepared.notices)
+        errors += _told_in_plain(row, prepared.identity)
+        warnings += [FieldError(place + item.pointer, item.code, item.detail) for item in prepared.notices]
         found.append(prepared)
     if errors:
         return errors
@@ -138,18 +138,18 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
     return People(buyer, patient, tuple(warnings))
 
 
-def _told_in_plain(row: RegistrationIn, identity: Identity) -> Iterator[FieldError]:
+def _told_in_plain(row: RegistrationIn, identity: Identity) -> list[FieldError]:
     """Find document number and phone in what is kept unsealed. Names may stand there: many a pharmacy bears one."""
     plain = [("/client_reference", row.client_reference)]
     plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
     plain += [(f"/items/{line}/batch", item.batch) for line, item in enumerate(row.items) if item.batch is not None]
-    if not tells_number("|".join([text for _, text in plain]), identity):
-        return
-    for pointer, text in plain:
-        if pointer == "/client_reference":
-            yield from numbering(pointer, "client_reference_contains_identity", text, identity)
-        else:
-            yield from numbering(pointer, "contains_identity", text, identity)
+    errors: list[FieldError] = []
+    if tells_number("|".join([text for _, text in plain]), identity):
+        for pointer, text in plain:
+            is_reference = pointer == "/client_reference"
+            code = "client_reference_contains_identity" if is_reference else "contains_identity"
+            errors += numbering(pointer, code, text, identity)
+    return errors
 
 
 def judge_form(row: RegistrationIn, now: datetime) -> list[FieldError]:
@@ -181,7 +181,7 @@ def missing_fields(row: RegistrationIn, people: People, required: Collection[str
         names = [f"{place}/{name}" for name in person.missing if name in required]
         if temperature is None and "temperature" in required:
             names.append("/temperature_c" if place == "/buyer" else "/patient/temperature_c")
-        missing.extend(FieldError(name, "required_by_regime", "The regime requires this field") for name in names)
+        missing += [FieldError(name, "required_by_regime", "The regime requires this field") for name in names]
     return missing
 
 
@@ -193,20 +193,22 @@ def trace_findings(
     A line without any code is not complained of unless they are required: many tills have no scanner that reads them, and a
     warning with each answer would be read by nobody.
     """
-    if day < TRACED_FROM or (
-        RequiredField.TRACE_CODES not in required and not any(item.trace_codes for item in row.items)
-    ):
-        return [], []
     lacking: list[FieldError] = []
     unlike: list[FieldError] = []
+    if day < TRACED_FROM:
+        return lacking, unlike
     for line in listed:
-        item, pointer = row.items[line], f"/items/{line}/trace_codes"
-        if not item.trace_codes:
-            if RequiredField.TRACE_CODES in required:
-                lacking.append(FieldError(pointer, "required_by_regime", "The regime requires this field"))
-        elif len(set(item.trace_codes)) != item.quantity:
-            unlike.append(FieldError(pointer, "trace_codes_differ", "There is not one trace code for each box"))
+        item = row.items[line]
+        if item.trace_codes:
+            if len(set(item.trace_codes)) != item.quantity:
+                unlike.append(_of_codes(line, "trace_codes_differ", "There is not one trace code for each box"))
+        elif RequiredField.TRACE_CODES in required:
+            lacking.append(_of_codes(line, "required_by_regime", "The regime requires this field"))
     return lacking, unlike
+
+
+def _of_codes(line: int, code: str, detail: str) -> FieldError:
+    return FieldError(f"/items/{line}/trace_codes", code, detail)
 
 
 def large_lines(row: RegistrationIn, drugs: Sequence[tuple[int, UUID, int | None]]) -> list[FieldError]:

@@ -219,13 +219,14 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
         return RegistrationNotRequired("Only anonymous sales counts are sent here on that day")
     resolutions = _resolve(row, facts.catalogue.resolver_for(pharmacy.division, day))
     if not pharmacy.sandbox:
-        facts.unknown.update(_sightings(named, people, resolutions, day))
-    if regime.state is not RegimeKind.REGISTER_ALL and not any(found.drug_id for found in resolutions):
+        for sighting in _sightings(named, people, resolutions, day):
+            facts.unknown[sighting] += 1
+    listed = [line for line, found in enumerate(resolutions) if found.drug_id is not None]
+    if regime.state is not RegimeKind.REGISTER_ALL and not listed:
         return RegistrationNotRequired("No item is on the catalogue")
     told = facts.questionnaires.asked(pharmacy.division, day, regime.asking).judge(row.answers)
     if told.errors:
         return InvalidRequest(errors=told.errors)
-    listed = (line for line, found in enumerate(resolutions) if found.drug_id is not None)
     lacking, unlike = trace_findings(row, day, listed, regime.required)
     missing = [*missing_fields(row, people, regime.required), *told.missing, *lacking]
     large = _large(row, resolutions, facts.catalogue) if facts.catalogue.limits_purchases else []
