@@ -91,9 +91,9 @@ class _KeyedHash:
         return outer.digest()
 
 
-def _hasher(key: bytes) -> Callable[[str], bytes]:
+def _hasher(key: bytes) -> Callable[[str | bytes], bytes]:
     digest = _KeyedHash(key).digest
-    return lambda value: digest(value.encode())[:HASH_BYTES]
+    return lambda value: digest(value if isinstance(value, bytes) else value.encode())[:HASH_BYTES]
 
 
 class _MasterKey:
@@ -232,11 +232,11 @@ class Keyring:
         except InvalidTag:
             raise SealBroken(f"{table}.{column} of {row} does not open") from None
 
-    def hash(self, kind: HashKind, value: str) -> bytes:
-        """Return the 16-byte keyed hash of a value under the index key: the same before and after a rotation."""
+    def hash(self, kind: HashKind, value: str | bytes) -> bytes:
+        """Return the 16-byte keyed hash of a value, a text or its bytes, under the index key: the same before and after a rotation."""
         return self._index.hashes[kind](value)
 
-    def hasher(self, kind: HashKind) -> Callable[[str], bytes]:
+    def hasher(self, kind: HashKind) -> Callable[[str | bytes], bytes]:
         """Return `hash` for one kind, for whoever hashes thousands."""
         return self._index.hashes[kind]
 

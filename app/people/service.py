@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import copy_in, copy_unless_taken, driver
 from app.core.errors import TryAgain
-from app.core.ids import new_id
+from app.core.ids import new_ids
 from app.core.sealing import HashKind, Keyring
 from app.people.models import SEALED_COLUMN
 from app.people.nearness import near_marks
@@ -121,8 +121,8 @@ async def _insert(
     of_document, of_phone = keyring.hasher(HashKind.DOCUMENT), keyring.hasher(HashKind.PHONE)
     of_name, of_name_birth = keyring.hasher(HashKind.NAME), keyring.hasher(HashKind.NAME_BIRTH)
     key_id = keyring.index_key_id
-    for presentation_hash, (text, presentation) in rows.items():
-        ids[presentation_hash] = person_id = new_id()
+    for person_id, (presentation_hash, (text, presentation)) in zip(new_ids(len(rows)), rows.items(), strict=True):
+        ids[presentation_hash] = person_id
         document, phone, name = presentation.document, presentation.phone, presentation.name
         born = presentation.name_and_birth
         if text.startswith(INVENTED):

@@ -12,6 +12,7 @@ from app.core.errors import FieldError
 from app.core.languages import Language
 from app.people.plain import numbering
 from app.people.rules import Identity, Presentation, prepare, tells_number
+from app.people.schemas import PersonIn
 from app.regimes.rules import RequiredField
 from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
 
@@ -114,34 +115,38 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
     today = china_day(now)
     errors: list[FieldError] = []
     warnings: list[FieldError] = []
-    found: list[Presentation | None] = []
-    for place, person in (("/buyer", row.buyer), ("/patient", row.patient)):
-        if person is None:
-            found.append(None)
-            continue
-        prepared = prepare(person, today)
-        if isinstance(prepared, list):
-            errors.extend(FieldError(place + item.pointer, item.code, item.detail) for item in prepared)
-            continue
-        if prepared.is_anonymous:
-            errors.append(
-                FieldError(place, "identity_missing", "At least one of name, document and phone must be there")
-            )
-            continue
-        errors += _told_in_plain(row, prepared.identity)
-        warnings += [FieldError(place + item.pointer, item.code, item.detail) for item in prepared.notices]
-        found.append(prepared)
-    if errors:
+    buyer = _read_person(row, "/buyer", row.buyer, today, errors, warnings)
+    patient = None if row.patient is None else _read_person(row, "/patient", row.patient, today, errors, warnings)
+    if errors or buyer is None:
         return errors
-    buyer, patient = found
-    assert buyer is not None
     return People(buyer, patient, tuple(warnings))
+
+
+def _read_person(
+    row: RegistrationIn,
+    place: str,
+    person: PersonIn,
+    today: date,
+    errors: list[FieldError],
+    warnings: list[FieldError],
+) -> Presentation | None:
+    prepared = prepare(person, today)
+    if isinstance(prepared, list):
+        errors += [FieldError(place + item.pointer, item.code, item.detail) for item in prepared]
+        return None
+    if prepared.is_anonymous:
+        errors.append(FieldError(place, "identity_missing", "At least one of name, document and phone must be there"))
+        return None
+    errors += _told_in_plain(row, prepared.identity)
+    warnings += [FieldError(place + item.pointer, item.code, item.detail) for item in prepared.notices]
+    return prepared
 
 
 def _told_in_plain(row: RegistrationIn, identity: Identity) -> list[FieldError]:
     """Find document number and phone in what is kept unsealed. Names may stand there: many a pharmacy bears one."""
     plain = [("/client_reference", row.client_reference)]
-    plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
+    if row.answers:
+        plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
     plain += [(f"/items/{line}/batch", item.batch) for line, item in enumerate(row.items) if item.batch is not None]
     errors: list[FieldError] = []
     if tells_number("|".join([text for _, text in plain]), identity):
@@ -198,17 +203,13 @@ def trace_findings(
     if day < TRACED_FROM:
         return lacking, unlike
     for line in listed:
-        item = row.items[line]
+        item, pointer = row.items[line], f"/items/{line}/trace_codes"
         if item.trace_codes:
             if len(set(item.trace_codes)) != item.quantity:
-                unlike.append(_of_codes(line, "trace_codes_differ", "There is not one trace code for each box"))
+                unlike.append(FieldError(pointer, "trace_codes_differ", "There is not one trace code for each box"))
         elif RequiredField.TRACE_CODES in required:
-            lacking.append(_of_codes(line, "required_by_regime", "The regime requires this field"))
+            lacking.append(FieldError(pointer, "required_by_regime", "The regime requires this field"))
     return lacking, unlike
-
-
-def _of_codes(line: int, code: str, detail: str) -> FieldError:
-    return FieldError(f"/items/{line}/trace_codes", code, detail)
 
 
 def large_lines(row: RegistrationIn, drugs: Sequence[tuple[int, UUID, int | None]]) -> list[FieldError]:

@@ -219,8 +219,7 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
         return RegistrationNotRequired("Only anonymous sales counts are sent here on that day")
     resolutions = _resolve(row, facts.catalogue.resolver_for(pharmacy.division, day))
     if not pharmacy.sandbox:
-        for sighting in _sightings(named, people, resolutions, day):
-            facts.unknown[sighting] += 1
+        _note_unknown(facts.unknown, named, people, resolutions, day)
     listed = [line for line, found in enumerate(resolutions) if found.drug_id is not None]
     if regime.state is not RegimeKind.REGISTER_ALL and not listed:
         return RegistrationNotRequired("No item is on the catalogue")
@@ -243,12 +242,14 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
     return Draft(named, people, regime, resolutions, flags, warnings, new_id())
 
 
-def _sightings(named: Named, people: People, resolutions: Sequence[Resolution], day: date) -> Iterator[Sighting]:
-    """Yield what no list knows of a purchase, also of one that is refused because none of its lines is listed."""
+def _note_unknown(
+    unknown: Counter[Sighting], named: Named, people: People, resolutions: Sequence[Resolution], day: date
+) -> None:
+    """Count what no list knows of a purchase, also of one that is refused because none of its lines is listed."""
     for item, found in zip(named.submission.row.items, resolutions, strict=True):
         if found.drug_id is None or found.unknown:
             for miss in misses_of(item, found, lambda text: _names(people, text)):
-                yield Sighting(named.pharmacy.id, named.pharmacy.division, day, miss)
+                unknown[Sighting(named.pharmacy.id, named.pharmacy.division, day, miss)] += 1
 
 
 def _names(people: People, text: str) -> bool:
@@ -332,7 +333,7 @@ def _entries(drafts: Sequence[Draft], now: datetime) -> list[dict[str, object]]:
 def link_entry(draft: Draft) -> Entry:
     """Return what becomes the link of a new registration in its pharmacy's chain."""
     pharmacy_id, reference = draft.named.name
-    return Entry(pharmacy_id, draft.id, reference, 1, LinkKind.RECORDED, draft.named.content.encode())
+    return Entry(pharmacy_id, draft.id, reference, 1, LinkKind.RECORDED, draft.named.content)
 
 
 def recorded(
