@@ -12,7 +12,6 @@ from pathlib import Path
 
 from app.core.clock import china_day
 from app.matching.rules import MatchRole, in_window
-from app.people.documents import birth_date
 from app.people.rules import Presentation, prepare
 from app.people.schemas import PersonIn
 from benchmarks.labelled import Labelled, Pair, Purchase
@@ -35,7 +34,7 @@ def _cells(key: str, person: PersonIn, now: datetime) -> tuple[str, ...]:
     if not isinstance(presented, Presentation):
         raise TypeError("a synthetic person was refused")
     document = presented.document
-    born = None if document is None else birth_date(document)
+    born = None if document is None else document.born
     return (
         key,
         presented.name.comparable if presented.name else "",

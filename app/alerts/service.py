@@ -17,7 +17,7 @@ from app.audit import service as audit
 from app.auth.rules import SYSTEM, Actor
 from app.core.database import driver
 from app.core.errors import Conflict, InvalidRequest
-from app.core.ids import new_id
+from app.core.ids import new_ids
 from app.core.sealing import Keyring
 from app.people.plain import naming
 from app.people.queries import open_people
@@ -102,7 +102,7 @@ async def raise_alerts(
 
 async def _raise(session: AsyncSession, alerts: Sequence[NewAlert], now: datetime) -> list[tuple[UUID, NewAlert]]:
     ordered = sorted(alerts, key=lambda alert: alert.key)
-    ids = [new_id() for _ in ordered]
+    ids = new_ids(len(ordered))
     connection = await driver(session)
     inserted = await connection.fetch(
         _INSERT,

@@ -1,18 +1,17 @@
 """A case as an authority tells it, and as it is shown."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.cases.rules import Classification
-from app.core.schemas import Code, DivisionCode, Filter, Instant, Model, Out, Reason, RowResult
+from app.core.schemas import Code, DivisionCode, Filter, Model, Out, Reason, RowResult, UtcInstant
 from app.people.schemas import PersonIn
 
 Number = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")]
 """An authority's or a case's sign: letters, digits and `._:/-`; never a person's number."""
-ConfirmedAt = Annotated[Instant, AfterValidator(lambda instant: instant.astimezone(UTC))]
 
 
 class CaseIn(Model):
@@ -24,7 +23,7 @@ class CaseIn(Model):
     classification: Classification
     person: PersonIn
     onset_on: date | None = None
-    confirmed_at: ConfirmedAt | None = Field(default=None, description="Exactly where `classification` is `confirmed`")
+    confirmed_at: UtcInstant | None = Field(default=None, description="Exactly where `classification` is `confirmed`")
     division: DivisionCode = Field(examples=["440304005"])
 
 
@@ -33,7 +32,7 @@ class ClassificationIn(Model):
 
     classification: Classification
     reason: Reason
-    confirmed_at: ConfirmedAt | None = None
+    confirmed_at: UtcInstant | None = None
 
 
 class ClassificationOut(Out):

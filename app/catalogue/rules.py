@@ -156,7 +156,7 @@ class Resolver:
     ) -> Resolution:
         """Return what a line is: by GTIN, else approval number, else trace code, else name – the first that is known."""
         # Trace codes differ from box to box; only their first characters and their shape matter.
-        line = (gtin, approval_number, tuple(_trace_mark(code) for code in trace_codes), name)
+        line = (gtin, approval_number, tuple(map(_trace_mark, trace_codes)), name)
         known = self._seen.get(line)
         if known is None:
             known = self._resolve(gtin, approval_number, line[2], name)

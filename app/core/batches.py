@@ -133,8 +133,13 @@ def refused(index: int, status: RowStatus, errors: Sequence[FieldError]) -> RowR
 
 
 def refused_by(index: int, status: RowStatus, error: AppError) -> RowResult:
-    """Return the result of a row that an error refused: its pointers, or else its code for the row as a whole."""
-    return refused(index, status, error.errors or (FieldError("", error.code, error.detail or error.title),))
+    """Return the result of a row that an error refused."""
+    return RowResult(index=index, status=status, id=None, errors=refusals(error))
+
+
+def refusals(error: AppError) -> list[FieldErrorOut]:
+    """Return what a row that an error refused is told: its pointers, or else its code for the row as a whole."""
+    return shown(error.errors or (FieldError("", error.code, error.detail or error.title),))
 
 
 def kept(index: int, status: RowStatus, row_id: UUID) -> RowResult:

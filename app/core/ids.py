@@ -7,9 +7,10 @@ from uuid import UUID
 
 from asyncpg.pgproto import pgproto
 
+_RANDOM_BYTES = 10
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
-_LOW = (1 << 62) - 1
-_HIGH = ((1 << 74) - 1) ^ _LOW
+_RANDOM = (1 << 80) - 1 ^ (0xF << 76) ^ (0b11 << 62)
+"""The bits below the milliseconds that stay as chance has them."""
 
 
 def new_id() -> UUID:
@@ -17,9 +18,17 @@ def new_id() -> UUID:
 
     New rows land at the right-hand end of a B-tree, so inserting into a large table touches few pages.
     """
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    number = (milliseconds << 80) | _VERSION_AND_VARIANT | (random & _LOW) | ((random & _HIGH) << 2)
+    return _made(time.time_ns(), os.urandom(_RANDOM_BYTES))
+
+
+def new_ids(count: int) -> list[UUID]:
+    """Return so many of them, of one moment: half as dear each as one by itself."""
+    now, random = time.time_ns(), os.urandom(_RANDOM_BYTES * count)
+    return [_made(now, random[at : at + _RANDOM_BYTES]) for at in range(0, len(random), _RANDOM_BYTES)]
+
+
+def _made(nanoseconds: int, random: bytes) -> UUID:
+    number = (nanoseconds // 1_000_000 << 80) | (int.from_bytes(random, "big") & _RANDOM) | _VERSION_AND_VARIANT
     # A UUID like those that the driver reads: equal to any other, but written, hashed and sent in a tenth of the time.
     made: UUID = pgproto.UUID(number.to_bytes(16, "big"))
     return made

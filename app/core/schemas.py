@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -39,6 +39,15 @@ def _written_as_instant(value: Any) -> Any:
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_written_as_instant), AfterValidator(_sane_year)]
 """RFC 3339 with an offset, between the years 1900 and 2200."""
+
+
+def _sane_in_utc(value: datetime) -> datetime:
+    sane: datetime = _sane_year(value)
+    return sane.astimezone(UTC)
+
+
+UtcInstant = Annotated[AwareDatetime, BeforeValidator(_written_as_instant), AfterValidator(_sane_in_utc)]
+"""The same, in UTC: who sends another offset of the same instant sends the same."""
 
 _WRITTEN_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 

@@ -17,8 +17,9 @@ import binascii
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -34,6 +35,7 @@ HASH_BYTES = 16
 MAX_KEY_ID = 32_767  # fits PostgreSQL's smallint, in which rows keep the id of the key that hashed them
 
 _ID_BYTES = 2
+_ROW_ID_LENGTH = (16).to_bytes(2, "big")
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _BLOCK_BYTES = 64  # of SHA-256, for HMAC
@@ -89,6 +91,11 @@ class _KeyedHash:
         return outer.digest()
 
 
+def _hasher(key: bytes) -> Callable[[str | bytes], bytes]:
+    digest = _KeyedHash(key).digest
+    return lambda value: digest(value if isinstance(value, bytes) else value.encode())[:HASH_BYTES]
+
+
 class _MasterKey:
     """One master key, with everything that is derived from it."""
 
@@ -99,7 +106,7 @@ class _MasterKey:
         self.identifier = identifier
         self.prefix = identifier.to_bytes(_ID_BYTES, "big")
         self.cipher = AESGCM(self._derive("seal/v1"))
-        self.hashes = {kind: _KeyedHash(self._derive(f"hash/{kind}")) for kind in HashKind}
+        self.hashes = {kind: _hasher(self._derive(f"hash/{kind}")) for kind in HashKind}
         self.macs: dict[str, _KeyedHash] = {}
         self.signers: dict[str, tuple[Ed25519PrivateKey, bytes]] = {}
 
@@ -225,9 +232,13 @@ class Keyring:
         except InvalidTag:
             raise SealBroken(f"{table}.{column} of {row} does not open") from None
 
-    def hash(self, kind: HashKind, value: str) -> bytes:
-        """Return the 16-byte keyed hash of a value under the index key: the same before and after a rotation."""
-        return self._index.hashes[kind].digest(value.encode())[:HASH_BYTES]
+    def hash(self, kind: HashKind, value: str | bytes) -> bytes:
+        """Return the 16-byte keyed hash of a value, a text or its bytes, under the index key: the same before and after a rotation."""
+        return self._index.hashes[kind](value)
+
+    def hasher(self, kind: HashKind) -> Callable[[str | bytes], bytes]:
+        """Return `hash` for one kind, for whoever hashes thousands."""
+        return self._index.hashes[kind]
 
     def mac(self, purpose: str, message: bytes, *, key_id: int | None = None) -> bytes:
         """Return a 32-byte authentication code for a chain or a receipt, under the current key or the one that is
@@ -273,9 +284,14 @@ class Keyring:
 
 
 def _place(table: str, row: UUID, column: str) -> bytes:
-    # Each text is preceded by its length: without that, ("ab", "c") and ("a", "bc") would be the same place.
-    parts = (table.encode(), row.bytes, column.encode())
-    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+    # Each part is preceded by its length: without that, ("ab", "c") and ("a", "bc") would be the same place.
+    return _measured(table) + _ROW_ID_LENGTH + row.bytes + _measured(column)
+
+
+@cache  # a few tables and columns, each of them thousands of times
+def _measured(name: str) -> bytes:
+    encoded = name.encode()
+    return len(encoded).to_bytes(2, "big") + encoded
 
 
 def load_or_create(path: Path) -> Keyring:

@@ -22,6 +22,7 @@ FORMAT_CHARACTERS = (
 )
 """Code points that show nothing: soft hyphen, zero-width space and joiners, direction marks, byte-order mark."""
 
+_ASCII_SEPARATORS = bytes(code for code in (*_SPACES, *_HYPHENS) if code < 0x80)
 _COMPACT: dict[int, int | None] = {**_FULL_WIDTH, **dict.fromkeys((*_SPACES, *_HYPHENS, *FORMAT_CHARACTERS))}
 
 
@@ -31,6 +32,6 @@ def compact(raw: str) -> str:
     >>> compact("１３８ 0013-8000")
     '13800138000'
     """
-    if raw.isascii() and raw.isalnum():  # what most tills send; three times as fast
-        return raw
+    if raw.isascii():  # what most tills send; three times as fast
+        return raw if raw.isalnum() else raw.encode().translate(None, _ASCII_SEPARATORS).decode()
     return raw.translate(_COMPACT)

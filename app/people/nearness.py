@@ -53,7 +53,7 @@ def near_marks(person: Presentation) -> list[tuple[HashKind, str]]:
         return []
     if document.old_form:
         return [(HashKind.NAME, name.comparable)]
-    if is_checked(document.comparable):
+    if document.born is not None or is_checked(document.comparable):
         return []
     kind, _, number = document.comparable.partition(":")
     cuts = [len(number) * part // _PARTS for part in range(_PARTS + 1)]

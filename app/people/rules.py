@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from app.people.characters import compact
-from app.people.documents import Document, DocumentType, birth_date, comparable, normalise_document
+from app.people.documents import Document, DocumentType, comparable, document_of, normalise_document
 from app.people.findings import Notice, Problem
 from app.people.names import Name, fold, normalise_name
 from app.people.phones import Phone, normalise_phone
@@ -56,13 +56,13 @@ class Identity:
         kind, number = self.document_type, self.document_number
         if kind is None or number is None:
             return None
-        return Document(kind, number, comparable(kind, number), old_form=self.document_old_form)
+        return document_of(kind, number, old_form=self.document_old_form)
 
     @property
     def born(self) -> date | None:
         """The birth date that the document tells, else the one that was told."""
         document = self.document
-        return (birth_date(document) if document is not None else None) or self.birth_date
+        return (document.born if document is not None else None) or self.birth_date
 
     @property
     def document_comparable(self) -> str | None:
@@ -100,8 +100,7 @@ class Presentation:
         """The text that is equal exactly where name and birth date are, or None where one is missing."""
         if self.name is None:
             return None
-        born = birth_date(self.document) if self.document is not None else None
-        born = born or self.identity.birth_date
+        born = (self.document.born if self.document is not None else None) or self.identity.birth_date
         return None if born is None else f"{born.isoformat()} {self.name.comparable}"
 
     @property
@@ -183,7 +182,7 @@ def _birth_date(told: date | None, document: Document | None, today: date, probl
     """Return the birth date that is to be kept: the one that was told, unless the document tells it, too."""
     if told is None:
         return None
-    shown = None if document is None else birth_date(document)
+    shown = None if document is None else document.born
     if told > today:
         problems.append(BIRTH_DATE_AHEAD)
     elif shown is not None and shown != told:

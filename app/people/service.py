@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import copy_in, copy_unless_taken, driver
 from app.core.errors import TryAgain
-from app.core.ids import new_id
+from app.core.ids import new_ids
 from app.core.sealing import HashKind, Keyring
 from app.people.models import SEALED_COLUMN
 from app.people.nearness import near_marks
@@ -72,7 +72,7 @@ async def ensure_people(
         f"{INVENTED}{encode(presentation.identity)}" if index in invented else encode(presentation.identity)
         for index, presentation in enumerate(presentations)
     ]
-    hashes = [keyring.hash(HashKind.PRESENTATION, text) for text in texts]
+    hashes = list(map(keyring.hasher(HashKind.PRESENTATION), texts))
     # In the order of hashes, in which they are inserted.
     missing = dict(sorted(zip(hashes, zip(texts, presentations, strict=True), strict=True), key=itemgetter(0)))
 
@@ -118,24 +118,26 @@ async def _insert(
     ids: dict[bytes, UUID] = {}
     people: list[tuple[object, ...]] = []
     marks: list[tuple[object, ...]] = []
-    hashed, key_id = keyring.hash, keyring.index_key_id
-    for presentation_hash, (text, presentation) in rows.items():
-        ids[presentation_hash] = person_id = new_id()
+    of_document, of_phone = keyring.hasher(HashKind.DOCUMENT), keyring.hasher(HashKind.PHONE)
+    of_name, of_name_birth = keyring.hasher(HashKind.NAME), keyring.hasher(HashKind.NAME_BIRTH)
+    key_id = keyring.index_key_id
+    for person_id, (presentation_hash, (text, presentation)) in zip(new_ids(len(rows)), rows.items(), strict=True):
+        ids[presentation_hash] = person_id
         document, phone, name = presentation.document, presentation.phone, presentation.name
         born = presentation.name_and_birth
         if text.startswith(INVENTED):
             document = phone = name = born = None
         else:
-            marks += [(hashed(kind, mark), person_id) for kind, mark in near_marks(presentation)]
+            marks += [(keyring.hash(kind, mark), person_id) for kind, mark in near_marks(presentation)]
         people.append(
             (
                 person_id,
                 key_id,
                 presentation_hash,
-                document and hashed(HashKind.DOCUMENT, document.comparable),
-                phone and hashed(HashKind.PHONE, phone.comparable),
-                name and hashed(HashKind.NAME, name.comparable),
-                born and hashed(HashKind.NAME_BIRTH, born),
+                document and of_document(document.comparable),
+                phone and of_phone(phone.comparable),
+                name and of_name(name.comparable),
+                born and of_name_birth(born),
                 document and document.comparable.partition(":")[0],
                 keyring.seal(text.encode(), table=TABLE, row=person_id, column=SEALED_COLUMN),
                 now,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,7 +12,7 @@ from app.audit import service as audit
 from app.auth.rules import Actor
 from app.core.clock import china_day
 from app.core.database import driver
-from app.core.ids import new_id
+from app.core.ids import new_ids
 from app.core.sheets import Lines, Row, RowError, read_sheet
 from app.core.snapshots import changed
 from app.divisions.queries import DIVISIONS
@@ -165,7 +164,7 @@ async def _known(session: AsyncSession, names: Iterable[_Name]) -> Mapping[_Name
 
 
 async def _insert(session: AsyncSession, fresh: Sequence[PharmacyIn], *, actor: Actor, now: datetime) -> None:
-    ids: list[UUID] = [new_id() for _ in fresh]
+    ids = new_ids(len(fresh))
     connection = await driver(session)
     await connection.execute(
         """WITH enrolled AS (

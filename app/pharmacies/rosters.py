@@ -12,7 +12,7 @@ from app.core import jobs
 from app.core.clock import china_day
 from app.core.database import driver
 from app.core.errors import FieldError, InvalidRequest
-from app.core.ids import new_id
+from app.core.ids import new_ids
 from app.core.sealing import Keyring
 from app.people.rules import Presentation, prepare
 from app.people.schemas import PersonIn
@@ -69,7 +69,7 @@ async def set_roster(
         SELECT new.id, $1, new.person_id, $4 FROM unnest($2::uuid[], $3::uuid[]) AS new (id, person_id)
         ON CONFLICT (pharmacy_id, person_id) WHERE valid_to IS NULL DO NOTHING RETURNING id""",
         pharmacy.id,
-        [new_id() for _ in people],
+        new_ids(len(people)),
         people,
         today,
     )

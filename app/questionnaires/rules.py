@@ -114,7 +114,7 @@ class Asked:
         could not know better. Where no form is in force nothing is judged, and the built-in answers are clues.
         """
         if not self.forms:
-            return EXPOSED if any(answers.get(code) is True for code in EXPOSURE_ANSWERS) else NOTHING
+            return EXPOSED if answers and any(answers.get(code) is True for code in EXPOSURE_ANSWERS) else NOTHING
         written = repr(answers)  # tells true from 1, and takes lists
         told = self._judged.get(written)
         if told is None:

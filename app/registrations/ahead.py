@@ -87,4 +87,4 @@ class Ahead:
 def link_entry(draft: Draft) -> Entry:
     """Return what becomes the link of a new registration in its pharmacy's chain."""
     pharmacy_id, reference = draft.named.name
-    return Entry(pharmacy_id, draft.id, reference, 1, LinkKind.RECORDED, draft.named.content.encode())
+    return Entry(pharmacy_id, draft.id, reference, 1, LinkKind.RECORDED, draft.named.content)

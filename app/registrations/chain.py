@@ -10,7 +10,6 @@ content by trying, though names and documents are few enough to be tried.
 
 import hashlib
 import hmac
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -178,23 +177,23 @@ def key_id_of(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:KEY_ID_CHARACTERS]
 
 
-def content_of(row: RegistrationIn) -> str:
+def content_of(row: RegistrationIn) -> bytes:
     """Return a purchase in canonical form: JSON without spaces, members in the order of the document, absent ones left out.
 
     Whatever was written in several ways reads the same: times are in UTC, temperatures have two decimals, answers are
     sorted, defaults that are not null are written out. A member that a later version adds changes nothing while it is absent.
     """
-    return to_json(row, exclude=_NOT_CONTENT, exclude_none=True).decode()
+    return to_json(row, exclude=_NOT_CONTENT, exclude_none=True)
 
 
-def correction_content(correction: CorrectionIn, row: RegistrationIn) -> str:
+def correction_content(correction: CorrectionIn, row: RegistrationIn) -> bytes:
     """Return a correction in canonical form; `row` is what it makes of the purchase."""
-    return f'{{"reason":{_text(correction.reason)},"registration":{content_of(row)}}}'
+    return b'{"reason":%b,"registration":%b}' % (to_json(correction.reason), content_of(row))
 
 
-def void_content(void: VoidIn) -> str:
+def void_content(void: VoidIn) -> bytes:
     """Return a void in canonical form."""
-    return f'{{"reason":{_text(void.reason)}}}'
+    return b'{"reason":%b}' % to_json(void.reason)
 
 
 def instant_text(instant: datetime) -> str:
@@ -224,7 +223,3 @@ def _hash(
         f"{commitment.hex()}"
     )
     return hashlib.sha256(text.encode()).digest()
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -203,7 +203,7 @@ async def _follow(
     held: Held,
     revision: int,
     kind: LinkKind,
-    content: str,
+    content: bytes,
     actor: Actor,
     now: datetime,
     keyring: Keyring,
@@ -219,5 +219,5 @@ async def _follow(
         detail={"revision": revision},
     )
     await jobs.enqueue(session, RECORDED, [{"registration_ids": [held.id]}])
-    entry = Entry(held.pharmacy_id, held.id, held.client_reference, revision, kind, content.encode())
+    entry = Entry(held.pharmacy_id, held.id, held.client_reference, revision, kind, content)
     return (await add_links(session, [entry], now=now, keyring=keyring))[held.id]

@@ -66,7 +66,7 @@ class Named:
     submission: Submission
     pharmacy: PharmacyFacts
     name: tuple[UUID, str]
-    content: str
+    content: bytes
     digest: bytes
 
 

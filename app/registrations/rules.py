@@ -1,7 +1,7 @@
 """How a purchase is judged: what is refused, what is flagged, what the clerk is told."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +12,7 @@ from app.core.errors import FieldError
 from app.core.languages import Language
 from app.people.plain import numbering
 from app.people.rules import Identity, Presentation, prepare, tells_number
+from app.people.schemas import PersonIn
 from app.regimes.rules import RequiredField
 from app.registrations.schemas import AdviceOut, Flag, HealthCode, RegistrationIn
 
@@ -114,42 +115,46 @@ def read_people(row: RegistrationIn, now: datetime) -> People | list[FieldError]
     today = china_day(now)
     errors: list[FieldError] = []
     warnings: list[FieldError] = []
-    found: list[Presentation | None] = []
-    for place, person in (("/buyer", row.buyer), ("/patient", row.patient)):
-        if person is None:
-            found.append(None)
-            continue
-        prepared = prepare(person, today)
-        if isinstance(prepared, list):
-            errors.extend(FieldError(place + item.pointer, item.code, item.detail) for item in prepared)
-            continue
-        if prepared.is_anonymous:
-            errors.append(
-                FieldError(place, "identity_missing", "At least one of name, document and phone must be there")
-            )
-            continue
-        errors.extend(_told_in_plain(row, prepared.identity))
-        warnings.extend(FieldError(place + item.pointer, item.code, item.detail) for item in prepared.notices)
-        found.append(prepared)
-    if errors:
+    buyer = _read_person(row, "/buyer", row.buyer, today, errors, warnings)
+    patient = None if row.patient is None else _read_person(row, "/patient", row.patient, today, errors, warnings)
+    if errors or buyer is None:
         return errors
-    buyer, patient = found
-    assert buyer is not None
     return People(buyer, patient, tuple(warnings))
 
 
-def _told_in_plain(row: RegistrationIn, identity: Identity) -> Iterator[FieldError]:
+def _read_person(
+    row: RegistrationIn,
+    place: str,
+    person: PersonIn,
+    today: date,
+    errors: list[FieldError],
+    warnings: list[FieldError],
+) -> Presentation | None:
+    prepared = prepare(person, today)
+    if isinstance(prepared, list):
+        errors += [FieldError(place + item.pointer, item.code, item.detail) for item in prepared]
+        return None
+    if prepared.is_anonymous:
+        errors.append(FieldError(place, "identity_missing", "At least one of name, document and phone must be there"))
+        return None
+    errors += _told_in_plain(row, prepared.identity)
+    warnings += [FieldError(place + item.pointer, item.code, item.detail) for item in prepared.notices]
+    return prepared
+
+
+def _told_in_plain(row: RegistrationIn, identity: Identity) -> list[FieldError]:
     """Find document number and phone in what is kept unsealed. Names may stand there: many a pharmacy bears one."""
     plain = [("/client_reference", row.client_reference)]
-    plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
+    if row.answers:
+        plain += [(f"/answers/{name}", f"{name}={answer}") for name, answer in row.answers.items()]
     plain += [(f"/items/{line}/batch", item.batch) for line, item in enumerate(row.items) if item.batch is not None]
-    if not tells_number("|".join([text for _, text in plain]), identity):
-        return
-    for pointer, text in plain:
-        if pointer == "/client_reference":
-            yield from numbering(pointer, "client_reference_contains_identity", text, identity)
-        else:
-            yield from numbering(pointer, "contains_identity", text, identity)
+    errors: list[FieldError] = []
+    if tells_number("|".join([text for _, text in plain]), identity):
+        for pointer, text in plain:
+            is_reference = pointer == "/client_reference"
+            code = "client_reference_contains_identity" if is_reference else "contains_identity"
+            errors += numbering(pointer, code, text, identity)
+    return errors
 
 
 def judge_form(row: RegistrationIn, now: datetime) -> list[FieldError]:
@@ -181,7 +186,7 @@ def missing_fields(row: RegistrationIn, people: People, required: Collection[str
         names = [f"{place}/{name}" for name in person.missing if name in required]
         if temperature is None and "temperature" in required:
             names.append("/temperature_c" if place == "/buyer" else "/patient/temperature_c")
-        missing.extend(FieldError(name, "required_by_regime", "The regime requires this field") for name in names)
+        missing += [FieldError(name, "required_by_regime", "The regime requires this field") for name in names]
     return missing
 
 
@@ -193,19 +198,17 @@ def trace_findings(
     A line without any code is not complained of unless they are required: many tills have no scanner that reads them, and a
     warning with each answer would be read by nobody.
     """
-    if day < TRACED_FROM or (
-        RequiredField.TRACE_CODES not in required and not any(item.trace_codes for item in row.items)
-    ):
-        return [], []
     lacking: list[FieldError] = []
     unlike: list[FieldError] = []
+    if day < TRACED_FROM:
+        return lacking, unlike
     for line in listed:
         item, pointer = row.items[line], f"/items/{line}/trace_codes"
-        if not item.trace_codes:
-            if RequiredField.TRACE_CODES in required:
-                lacking.append(FieldError(pointer, "required_by_regime", "The regime requires this field"))
-        elif len(set(item.trace_codes)) != item.quantity:
-            unlike.append(FieldError(pointer, "trace_codes_differ", "There is not one trace code for each box"))
+        if item.trace_codes:
+            if len(set(item.trace_codes)) != item.quantity:
+                unlike.append(FieldError(pointer, "trace_codes_differ", "There is not one trace code for each box"))
+        elif RequiredField.TRACE_CODES in required:
+            lacking.append(FieldError(pointer, "required_by_regime", "The regime requires this field"))
     return lacking, unlike
 
 

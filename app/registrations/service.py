@@ -223,13 +223,13 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
         return RegistrationNotRequired("Only anonymous sales counts are sent here on that day")
     resolutions = _resolve(row, facts.catalogue.resolver_for(pharmacy.division, day))
     if not pharmacy.sandbox:
-        facts.unknown.update(_sightings(named, people, resolutions, day))
-    if regime.state is not RegimeKind.REGISTER_ALL and not any(found.drug_id for found in resolutions):
+        _note_unknown(facts.unknown, named, people, resolutions, day)
+    listed = [line for line, found in enumerate(resolutions) if found.drug_id is not None]
+    if regime.state is not RegimeKind.REGISTER_ALL and not listed:
         return RegistrationNotRequired("No item is on the catalogue")
     told = facts.questionnaires.asked(pharmacy.division, day, regime.asking).judge(row.answers)
     if told.errors:
         return InvalidRequest(errors=told.errors)
-    listed = (line for line, found in enumerate(resolutions) if found.drug_id is not None)
     lacking, unlike = trace_findings(row, day, listed, regime.required)
     missing = [*missing_fields(row, people, regime.required), *told.missing, *lacking]
     large = _large(row, resolutions, facts.catalogue) if facts.catalogue.limits_purchases else []
@@ -246,12 +246,14 @@ def judge(named: Named, facts: Facts, now: datetime) -> Draft | AppError:
     return Draft(named, people, regime, resolutions, flags, warnings, new_id())
 
 
-def _sightings(named: Named, people: People, resolutions: Sequence[Resolution], day: date) -> Iterator[Sighting]:
-    """Yield what no list knows of a purchase, also of one that is refused because none of its lines is listed."""
+def _note_unknown(
+    unknown: Counter[Sighting], named: Named, people: People, resolutions: Sequence[Resolution], day: date
+) -> None:
+    """Count what no list knows of a purchase, also of one that is refused because none of its lines is listed."""
     for item, found in zip(named.submission.row.items, resolutions, strict=True):
         if found.drug_id is None or found.unknown:
             for miss in misses_of(item, found, lambda text: _names(people, text)):
-                yield Sighting(named.pharmacy.id, named.pharmacy.division, day, miss)
+                unknown[Sighting(named.pharmacy.id, named.pharmacy.division, day, miss)] += 1
 
 
 def _names(people: People, text: str) -> bool:

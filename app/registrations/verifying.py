@@ -244,11 +244,11 @@ def _check_content(held: Held) -> Iterator[Finding]:
     except ValidationError:
         yield _found(held, "content_unreadable", "what was sent does not have the form of a request")
         return
-    if commitment_of(held.salt, content.encode()) != held.link.commitment:
+    if commitment_of(held.salt, content) != held.link.commitment:
         yield _found(held, "content_differs", "this is not what was received")
 
 
-def _canonical(held: Held) -> str:
+def _canonical(held: Held) -> bytes:
     reference = held.link.client_reference
     if held.link.kind is LinkKind.RECORDED:
         return content_of(RegistrationIn.model_validate_json(json.dumps(held.sent)))

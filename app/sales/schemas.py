@@ -1,23 +1,21 @@
 """A day's sales as a pharmacy states them, and as they are shown beside what was registered."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.catalogue.schemas import ProductIn
-from app.core.schemas import Day, DivisionCode, FieldErrorOut, Filter, Instant, Model, Out
+from app.core.schemas import Day, DivisionCode, FieldErrorOut, Filter, Model, Out, UtcInstant
 from app.regimes.rules import RegimeKind
 
 MAX_ITEMS = 2_000
 MAX_QUANTITY = 100_000
 MOST_DAYS = 92
 """Days that one reconciliation may span."""
-
-StatedAt = Annotated[Instant, AfterValidator(lambda instant: instant.astimezone(UTC))]
 
 
 class SaleIn(ProductIn):
@@ -31,7 +29,7 @@ class SalesIn(Model):
 
     pharmacy_id: UUID | None = Field(default=None, description="Needed with the key of a chain")
     day: Day = Field(description="A day in China, at most 30 days back", examples=["2026-02-15"])
-    stated_at: StatedAt | None = Field(
+    stated_at: UtcInstant | None = Field(
         default=None,
         description="When the till drew up this statement. With it statements may arrive in any order and as often as a "
         "network likes: the one stated last holds. Without it the one received last does",

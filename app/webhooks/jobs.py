@@ -17,7 +17,7 @@ from app.core import handlers
 from app.core.clock import SystemClock
 from app.core.database import driver
 from app.core.handlers import Context, Done, Job, Registry, Retry
-from app.core.ids import new_id
+from app.core.ids import new_ids
 from app.core.sealing import Keyring, KeyUnknown, SealBroken
 from app.webhooks.messages import body_of, data_for
 from app.webhooks.publishing import DELIVER
@@ -209,7 +209,7 @@ async def _keep_attempts(session: AsyncSession, reports: Sequence[Report]) -> No
     connection = await driver(session)
     await connection.execute(
         _INSERT_ATTEMPTS,
-        [new_id() for _ in reports],
+        new_ids(len(reports)),
         [report.delivery_id for report in reports],
         [report.started_at for report in reports],
         [outcome.duration_ms for outcome in outcomes],

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import jobs
 from app.core.database import driver
-from app.core.ids import new_id
+from app.core.ids import new_id, new_ids
 from app.core.sealing import Keyring
 from app.webhooks.kinds import EventKind
 
@@ -88,7 +88,7 @@ async def publish(session: AsyncSession, events: Sequence[NewEvent], *, keyring:
         [event.division for event in events],
         [event.disease for event in events],
     )
-    ids = [new_id() for _ in events]
+    ids = new_ids(len(events))
     await _write(connection, ids, events, keyring, only_for=None)
     await _dispatch(session, [(ids[row["event"]], row["subscription_id"]) for row in rows])
     return ids
@@ -138,7 +138,7 @@ async def _write(
 async def _dispatch(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> list[UUID]:
     """Write a delivery and its job for each (event, subscription), in bounded statements."""
     connection = await driver(session)
-    delivery_ids = [new_id() for _ in pairs]
+    delivery_ids = new_ids(len(pairs))
     for start in range(0, len(pairs), jobs.MAX_JOBS_PER_CALL):
         some = pairs[start : start + jobs.MAX_JOBS_PER_CALL]
         some_ids = delivery_ids[start : start + jobs.MAX_JOBS_PER_CALL]

@@ -12,7 +12,6 @@ from app.people.documents import (
     NUMBER_INVALID,
     Document,
     DocumentType,
-    birth_date,
     check_character,
     lengthen,
     normalise_document,
@@ -106,7 +105,7 @@ class TestAResidentNumber:
 
     @pytest.mark.parametrize("born", ["20260215", "18000101", "20000229"])
     def test_with_a_rare_but_real_birth_date_passes(self, born: str) -> None:
-        assert birth_date(accepted(RESIDENT, checked(f"440304{born}001"))) == date.fromisoformat(born)
+        assert accepted(RESIDENT, checked(f"440304{born}001")).born == date.fromisoformat(born)
 
     @given(resident_numbers(), st.integers(0, 17), st.sampled_from("0123456789X"))
     def test_with_any_one_character_wrong_is_refused(self, number: str, at: int, other: str) -> None:
@@ -130,7 +129,7 @@ class TestAResidentNumber:
         assert normalise_document(RESIDENT, "110105194912310021", TODAY) == CHECKSUM_WRONG
 
     def test_tells_the_birth_date(self) -> None:
-        assert birth_date(accepted(RESIDENT, "11010519491231002X")) == date(1949, 12, 31)
+        assert accepted(RESIDENT, "11010519491231002X").born == date(1949, 12, 31)
 
 
 class TestAnOldNumberOf15Digits:
@@ -165,14 +164,14 @@ class TestAnOldNumberOf15Digits:
 class TestAForeignersPermanentResidenceNumber:
     def test_is_18_characters_from_9(self) -> None:
         document = accepted(FOREIGNER, checked("94484019850615001"))
-        assert birth_date(document) == date(1985, 6, 15)
+        assert document.born == date(1985, 6, 15)
         assert document.notices == ()
 
     def test_may_have_the_old_form(self) -> None:
         document = accepted(FOREIGNER, "usa 4401 850615 12")
         assert document.number == "USA440185061512"
         assert [notice.code for notice in document.notices] == ["document_old_form"]
-        assert birth_date(document) is None
+        assert document.born is None
 
     def test_is_the_same_where_the_till_said_resident(self) -> None:
         number = checked("94484019850615001")

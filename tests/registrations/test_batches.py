@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.core.database import Database
 from app.registrations.models import Registration
+from app.registrations.schemas import BatchAnswer
 from tests.conftest import Clients
 from tests.factories import keys
 from tests.factories.pharmacies import enrolled
@@ -21,8 +22,9 @@ NDJSON = {"content-type": "application/x-ndjson"}
 
 
 def results(answer: httpx.Response) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Status and errors of each row; indexes are checked on the way."""
+    """Status and errors of each row; indexes and form are checked on the way."""
     assert answer.status_code == 200, answer.text
+    assert answer.content == BatchAnswer.model_validate_json(answer.content).model_dump_json().encode()
     told = answer.json()
     assert [row["index"] for row in told["results"]] == list(range(len(told["results"])))
     for status in ("created", "duplicate", "conflict", "invalid", "not_required"):
