@@ -99,8 +99,7 @@ class Intake:
                 if told is None:
                     if len(submissions) > 1:
                         break
-                    logger("intake").error("purchase failed", exc_info=error)
-                    return [InternalError()]
+                    return [_told_of(error)]
                 if isinstance(told, DatabaseUnavailable) or attempt == ATTEMPTS:
                     raise told from error
         middle = len(submissions) // 2
@@ -119,9 +118,13 @@ class Intake:
         bare = {one.id for one in outcomes if isinstance(one, Recorded) and one.receipt is None}
         if not bare:
             return list(outcomes)
-        async with self._database.transaction() as session:
-            lines = await find_lines(session, bare)
-            receipts = await find_receipts(session, bare, self._keyring)
+        try:
+            async with self._database.transaction() as session:
+                lines = await find_lines(session, bare)
+                receipts = await find_receipts(session, bare, self._keyring)
+        except Exception as error:  # the others are kept, and told so
+            told = _told_of(error)
+            return [told if isinstance(one, Recorded) and one.receipt is None else one for one in outcomes]
         return [
             replace(
                 outcome,
@@ -171,7 +174,7 @@ class Intake:
                 try:
                     outcomes = await self._complete(await self.record_all(submissions))
                 except Exception as error:
-                    outcomes = [error if isinstance(error, AppError) else InternalError()] * len(together)
+                    outcomes = [_told_of(error)] * len(together)
                 for (_, future), outcome in zip(together, outcomes, strict=True):
                     if not future.done():  # the caller may have hung up; its purchase is kept all the same
                         future.set_result(outcome)
@@ -180,6 +183,15 @@ class Intake:
         finally:
             # In the same step as the last look at what waits: a purchase that came between would wait for ever.
             self._is_draining = False
+
+
+def _told_of(error: Exception) -> AppError:
+    """Return what a caller is told of what went wrong; what is our fault is logged."""
+    told = error if isinstance(error, AppError) else trouble(error)
+    if told is None:
+        logger("intake").error("purchase failed", exc_info=error)
+        return InternalError()
+    return told
 
 
 async def _tell_ahead(new: Sequence[tuple[Submission, Recorded]]) -> None:
