@@ -19,7 +19,7 @@ from app.catalogue import routes as catalogue
 from app.chinese import CHINESE
 from app.core import batches, health
 from app.core.errors import AppError
-from app.core.http import Services, operation_id, render
+from app.core.http import Services, render
 from app.core.languages import Phrasebook
 from app.core.middleware import RequestEnvelope, ShortWay
 from app.core.repeats import Repeats
@@ -101,8 +101,6 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
     app = FastAPI(
         title="Pharmacy Sentinel",
         version=VERSION,
-        generate_unique_id_function=operation_id,
-        strict_content_type=True,
         # FastAPI's own telemetry records exception messages, and the database's quote rows.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         redirect_slashes=False,  # a till would send its purchase again, to whatever address the redirect names
@@ -114,12 +112,7 @@ def create_app(services: Services, *, lifespan: Lifespan | None = None) -> FastA
     services.parts[Importers] = Importers(RegistrationImporter(services.keyring), CaseImporter(services.keyring))
     app.state.services = services
     for router in ROUTERS:
-        if (
-            router is registrations.tills
-        ):  # among the application's own: what is included is matched twice for each request
-            app.router.routes.extend(router.routes)
-        else:
-            app.include_router(router)
+        app.router.routes.extend(router.routes)
     for kind in (AppError, RequestValidationError, HTTPException):  # all others: the envelope
         app.add_exception_handler(kind, render)
     app.add_middleware(Replays, who_asks=account_of, natural=NATURAL)

@@ -10,6 +10,8 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis import HealthCheck
+from hypothesis import settings as of_hypothesis
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -21,6 +23,7 @@ from app.core.sealing import Keyring
 from app.core.settings import Settings
 from app.main import create_app
 from app.metadata import migrate
+from tests import sharing
 
 if TYPE_CHECKING:
     from tests.factories.world import World
@@ -28,8 +31,22 @@ if TYPE_CHECKING:
 Clients = Callable[[str | None], httpx.AsyncClient]
 """Makes HTTP clients that speak to the application with a token (or without one)."""
 
+# How long an example takes says how busy the machine is, and nothing about the code.
+of_hypothesis.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+of_hypothesis.load_profile("unhurried")
+
 MOMENT = datetime(2026, 2, 15, 2, 0, tzinfo=UTC)
 """When the tests happen, unless one sets its clock."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Answer pytest-xdist, which is asked for `-n auto` in pyproject.toml."""
+    return sharing.processes(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest file first; all others stay in their order."""
+    items.sort(key=lambda item: item.path.name != sharing.LONGEST)
 
 
 class SettableClock:

@@ -189,7 +189,6 @@ class TestEveryOperation:
         @seed(20260215)
         @settings(
             max_examples=EXAMPLES,
-            deadline=None,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),

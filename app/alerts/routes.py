@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.alerts import queries, service
 from app.alerts.models import Alert
@@ -11,10 +11,10 @@ from app.alerts.schemas import AcknowledgeIn, AlertFilter, AlertOut, CloseIn
 from app.alerts.service import AlertTransitionNotAllowed
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Keys, Now, Transaction
+from app.core.http import Keys, Now, Router, Transaction
 from app.core.pagination import Page, Paging, instant
 
-router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
+router = Router(prefix="/v1/alerts", tags=["alerts"])
 
 Answerer = Annotated[Actor, Depends(requires(Permission.ANSWER_ALERTS))]
 _CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": AlertTransitionNotAllowed.title}}

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
@@ -21,14 +21,14 @@ from app.capture.schemas import (
     UnheardOut,
 )
 from app.cases.queries import get_case
-from app.core.http import Keys, Now, Transaction
+from app.core.http import Keys, Now, Router, Transaction
 from app.core.pagination import Page, Paging
 from app.sales.queries import find_gaps
 from app.sales.schemas import GapFilter, GapsOut
 
-purchases = APIRouter(prefix="/v1/cases/{case_id}/declared-purchases", tags=["cases"])
+purchases = Router(prefix="/v1/cases/{case_id}/declared-purchases", tags=["cases"])
 
-surveillance = APIRouter(prefix="/v1/surveillance", tags=["surveillance"])
+surveillance = Router(prefix="/v1/surveillance", tags=["surveillance"])
 
 Interviewer = Annotated[Actor, Depends(requires(Permission.DECLARE_PURCHASES))]
 Viewer = Annotated[Actor, Depends(requires(Permission.READ_CASES))]

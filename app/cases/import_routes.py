@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.cases.columns import template
-from app.core.http import Built
+from app.core.http import Built, Router
 from app.imports import doors
 from app.imports.doors import DryRun, TemplateFormat, Written
 from app.imports.schemas import ImportOut
 
-router = APIRouter(prefix="/v1/cases/import", tags=["imports"])
+router = Router(prefix="/v1/cases/import", tags=["imports"])
 
 IMPORT_PATH = "/v1/cases/import"
 _KIND = "cases"

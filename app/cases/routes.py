@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
@@ -14,11 +14,11 @@ from app.cases.service import CaseConflict, CaseWouldDowngrade, Outcome, Recorde
 from app.core import batches
 from app.core.batches import Unreadable
 from app.core.errors import AppError
-from app.core.http import Built, Keys, Now, Transaction
+from app.core.http import Built, Keys, Now, Router, Transaction
 from app.core.pagination import Page, Paging
 from app.core.schemas import RowResult
 
-router = APIRouter(prefix="/v1/cases", tags=["cases"])
+router = Router(prefix="/v1/cases", tags=["cases"])
 
 BATCH_PATH = "/v1/cases/batch"
 _READER = batches.RowReader(CaseIn)

@@ -4,7 +4,7 @@ import time
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import ValidationError
 
 from app.auth.guards import TillRoute, requires
@@ -35,12 +35,12 @@ from app.catalogue.vocabulary import AliasKind
 from app.core.batches import RowReader
 from app.core.clock import china_day
 from app.core.errors import InvalidRequest, NotFound
-from app.core.http import Built, Now, Services, Transaction, services, unless_held
+from app.core.http import Built, Now, Router, Services, Transaction, services, unless_held
 from app.core.pagination import Page, Paging, row_number
 from app.core.validation import field_errors
 
-router = APIRouter(prefix="/v1/catalogue", tags=["catalogue"])
-tills = APIRouter(prefix="/v1/catalogue", tags=["catalogue"], route_class=TillRoute)
+router = Router(prefix="/v1/catalogue", tags=["catalogue"])
+tills = Router(prefix="/v1/catalogue", tags=["catalogue"], route_class=TillRoute)
 
 Reader = Annotated[Actor, Depends(requires(Permission.READ_CATALOGUE))]
 Keeper = Annotated[Actor, Depends(requires(Permission.KEEP_CATALOGUE))]

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from sqlalchemy import text
 
 from app.core import metrics
 from app.core.database import trouble
 from app.core.errors import DatabaseUnavailable
-from app.core.http import Built, Transaction
+from app.core.http import Built, Router, Transaction
 from app.core.jobs import QueueState, queue_states
 from app.core.schemas import Out
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 
 class Health(Out):

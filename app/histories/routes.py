@@ -3,18 +3,18 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Keys, Now, Transaction
+from app.core.http import Keys, Now, Router, Transaction
 from app.core.pagination import Paging, instant
 from app.histories import service
 from app.histories.schemas import BuyerSearchIn, BuyersOut, ContactsPage, HistoryPage, PurposeIn, RevealOut
 from app.histories.service import MOST_MINUTES, Contacts
 
-router = APIRouter(prefix="/v1/buyers", tags=["buyers"])
-case_router = APIRouter(prefix="/v1/cases", tags=["cases"])
+router = Router(prefix="/v1/buyers", tags=["buyers"])
+case_router = Router(prefix="/v1/cases", tags=["cases"])
 
 Searcher = Annotated[Actor, Depends(requires(Permission.SEARCH_BUYERS))]
 Minutes = Annotated[int, Query(ge=1, le=MOST_MINUTES, description="How far apart two purchases may be, at most a day")]

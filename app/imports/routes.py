@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Built, Transaction
+from app.core.http import Built, Router, Transaction
 from app.core.workbooks import XLSX
 from app.imports import queries, service
 from app.imports.importers import COUNTED
@@ -17,7 +17,7 @@ from app.imports.refusals import refused_file, refused_rows
 from app.imports.schemas import ImportErrorOut, ImportFormat, ImportOut, ImportRows, ImportState
 from app.imports.service import ImportNotFinished
 
-router = APIRouter(prefix="/v1/imports", tags=["imports"])
+router = Router(prefix="/v1/imports", tags=["imports"])
 
 CSV = "text/csv; charset=utf-8"
 Sender = Annotated[Actor, Depends(requires(Permission.FOLLOW_IMPORTS))]

@@ -4,18 +4,18 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Keys, Now, Transaction
+from app.core.http import Keys, Now, Router, Transaction
 from app.core.pagination import Page, Paging
 from app.matching import queries
 from app.matching.reviews import review_match
 from app.matching.rules import Act
 from app.matching.schemas import MatchFilter, MatchOut, ReviewIn
 
-router = APIRouter(prefix="/v1/matches", tags=["matches"])
+router = Router(prefix="/v1/matches", tags=["matches"])
 
 Viewer = Annotated[Actor, Depends(requires(Permission.READ_MATCHES))]
 Reviewer = Annotated[Actor, Depends(requires(Permission.REVIEW_MATCHES))]

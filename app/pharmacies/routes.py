@@ -5,14 +5,14 @@ from datetime import date, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.auth.service import KeyNotActive
 from app.core.clock import china_day
 from app.core.errors import NotFound
-from app.core.http import Keys, Now, Transaction
+from app.core.http import Keys, Now, Router, Transaction
 from app.core.pagination import Page, Paging
 from app.pharmacies import queries, rosters, service
 from app.pharmacies.models import Pharmacy, PharmacyStanding
@@ -36,7 +36,7 @@ from app.pharmacies.schemas import (
     WarningOut,
 )
 
-router = APIRouter(prefix="/v1/pharmacies", tags=["pharmacies"])
+router = Router(prefix="/v1/pharmacies", tags=["pharmacies"])
 
 Reader = Annotated[Actor, Depends(requires(Permission.READ_PHARMACIES))]
 Enroller = Annotated[Actor, Depends(requires(Permission.ENROL_PHARMACIES))]

@@ -4,12 +4,12 @@ import hashlib
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.clock import china_day
-from app.core.http import Now, Transaction, unless_held
+from app.core.http import Now, Router, Transaction, unless_held
 from app.core.pagination import Page, Paging
 from app.questionnaires import queries, service
 from app.questionnaires.schemas import (
@@ -20,7 +20,7 @@ from app.questionnaires.schemas import (
     QuestionnaireOut,
 )
 
-router = APIRouter(prefix="/v1/questionnaires", tags=["questionnaires"])
+router = Router(prefix="/v1/questionnaires", tags=["questionnaires"])
 
 Reader = Annotated[Actor, Depends(requires(Permission.READ_QUESTIONNAIRES))]
 

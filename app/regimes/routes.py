@@ -4,17 +4,17 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Now, Transaction
+from app.core.http import Now, Router, Transaction
 from app.core.pagination import Page, Paging
 from app.regimes import service
 from app.regimes.queries import list_regimes as find_regimes
 from app.regimes.schemas import RegimeFilter, RegimeIn, RegimeOut
 
-router = APIRouter(prefix="/v1/regimes", tags=["regimes"])
+router = Router(prefix="/v1/regimes", tags=["regimes"])
 
 
 @router.get("")

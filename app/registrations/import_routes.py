@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Built
+from app.core.http import Built, Router
 from app.imports import doors
 from app.imports.doors import DryRun, TemplateFormat, Written
 from app.imports.schemas import ImportOut
 from app.registrations.columns import template
 
-router = APIRouter(prefix="/v1/registrations/import", tags=["imports"])
+router = Router(prefix="/v1/registrations/import", tags=["imports"])
 
 IMPORT_PATH = "/v1/registrations/import"
 _KIND = "registrations"

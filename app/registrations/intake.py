@@ -103,8 +103,7 @@ class Intake:
                 if told is None:
                     if len(submissions) > 1:
                         break
-                    logger("intake").error("purchase failed", exc_info=error)
-                    return [InternalError()]
+                    return [_told_of(error)]
                 if isinstance(told, DatabaseUnavailable) or attempt == ATTEMPTS:
                     raise told from error
         middle = len(submissions) // 2
@@ -128,9 +127,13 @@ class Intake:
         bare = {one.id for one in outcomes if isinstance(one, Recorded) and one.receipt is None}
         if not bare:
             return list(outcomes)
-        async with self._database.transaction() as session:
-            lines = await find_lines(session, bare)
-            receipts = await find_receipts(session, bare, self._keyring)
+        try:
+            async with self._database.transaction() as session:
+                lines = await find_lines(session, bare)
+                receipts = await find_receipts(session, bare, self._keyring)
+        except Exception as error:  # the others are kept, and told so
+            told = _told_of(error)
+            return [told if isinstance(one, Recorded) and one.receipt is None else one for one in outcomes]
         return [
             replace(
                 outcome,
@@ -197,19 +200,25 @@ class Intake:
         try:
             outcomes = await self._complete(await self.record_all([submission for submission, _ in readable]))
         except Exception as error:
-            outcomes = [error if isinstance(error, AppError) else InternalError()] * len(readable)
+            outcomes = [_told_of(error)] * len(readable)
         for (submission, future), outcome in zip(readable, outcomes, strict=True):
             _tell(future, (submission, outcome))
+
+
+def _told_of(error: Exception) -> AppError:
+    """Return what a caller is told of what went wrong; what is our fault is logged."""
+    told = error if isinstance(error, AppError) else trouble(error)
+    if told is None:
+        logger("intake").error("purchase failed", exc_info=error)
+        return InternalError()
+    return told
 
 
 def _read(purchase: Unread) -> Submission | AppError:
     try:
         return purchase.read()
-    except AppError as error:
-        return error
     except Exception as error:
-        logger("intake").error("reading failed", exc_info=error)
-        return InternalError()
+        return _told_of(error)
 
 
 def _tell(future: "asyncio.Future[_Answer]", answer: _Answer) -> None:

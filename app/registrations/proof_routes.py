@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission, Role
 from app.core.errors import FieldError, InvalidRequest, NotFound
-from app.core.http import Built, Keys, Now, Transaction
+from app.core.http import Built, Keys, Now, Router, Transaction
 from app.core.languages import preferred, said_in
 from app.core.pagination import Page, Paging, row_number
 from app.pharmacies.queries import PHARMACIES
@@ -29,7 +29,7 @@ from app.registrations.schemas import (
     VoidIn,
 )
 
-router = APIRouter(prefix="/v1", tags=["registrations"])
+router = Router(prefix="/v1", tags=["registrations"])
 
 Till = Annotated[Actor, Depends(requires(Permission.REGISTER))]
 Holder = Annotated[Actor, Depends(requires(Permission.READ_RECEIPTS))]

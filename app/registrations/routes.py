@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic_core import to_json
 
 from app.auth.guards import TillRoute, requires, spend
 from app.auth.rules import PURCHASES, ROWS, Actor, Permission
 from app.core import batches
 from app.core.batches import Unreadable
-from app.core.http import Services, Transaction, header, operation_id, services
+from app.core.http import Router, Services, Transaction, header, services
 from app.core.languages import Language, Phrasebook, preferred, said_in
 from app.core.pagination import Page, Paging
 from app.core.repeats import Repeats, name_of
@@ -40,13 +40,8 @@ from app.registrations.service import (
     RegistrationNotRequired,
 )
 
-router = APIRouter(prefix="/v1/registrations", tags=["registrations"])
-tills = APIRouter(
-    prefix="/v1/registrations",
-    tags=["registrations"],
-    route_class=TillRoute,
-    generate_unique_id_function=operation_id,
-)
+router = Router(prefix="/v1/registrations", tags=["registrations"])
+tills = Router(prefix="/v1/registrations", tags=["registrations"], route_class=TillRoute)
 
 SINGLE_PATH = "/v1/registrations"
 BATCH_PATH = "/v1/registrations/batch"

@@ -2,16 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
 from app.audit.queries import list_entries, read_integrity
 from app.audit.schemas import AuditEntryOut, AuditFilter, AuditPage, IntegrityOut
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Keys, Transaction
+from app.core.http import Keys, Router, Transaction
 from app.core.pagination import Paging, row_number
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"])
+router = Router(prefix="/v1/audit", tags=["audit"])
 
 
 @router.get("")

@@ -2,16 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Transaction
+from app.core.http import Router, Transaction
 from app.reports.reward_figures import Format, ReportFilter, RewardReportOut, as_table
 from app.reports.reward_queries import reward_report
 from app.reports.sheets import CSV, write_csv
 
-router = APIRouter(prefix="/v1/rewards/report", tags=["rewards"])
+router = Router(prefix="/v1/rewards/report", tags=["rewards"])
 
 
 @router.get(

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
-from app.core.http import Now, Transaction
+from app.core.http import Now, Router, Transaction
 from app.core.languages import Language, preferred, said_in
 from app.core.pagination import Page, Paging
 from app.rewards import queries, service
@@ -25,7 +25,7 @@ from app.rewards.schemas import (
     TransitionOut,
 )
 
-router = APIRouter(prefix="/v1/rewards", tags=["rewards"])
+router = Router(prefix="/v1/rewards", tags=["rewards"])
 
 Reader = Annotated[Actor, Depends(requires(Permission.READ_REWARDS))]
 _CONFLICT: dict[int | str, dict[str, Any]] = {

@@ -3,13 +3,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core import batches
 from app.core.errors import FieldError, InvalidRequest
-from app.core.http import Keys, Now, Transaction
+from app.core.http import Keys, Now, Router, Transaction
 from app.core.pagination import Page, Paging
 from app.registrations.service import PharmacyClosed
 from app.sales import queries, service
@@ -23,7 +23,7 @@ from app.sales.schemas import (
     SalesOut,
 )
 
-router = APIRouter(prefix="/v1", tags=["sales"])
+router = Router(prefix="/v1", tags=["sales"])
 
 Viewer = Annotated[Actor, Depends(requires(Permission.READ_SALES))]
 

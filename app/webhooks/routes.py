@@ -3,12 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi import Depends, Query, Request, Response, status
 
 from app.auth.guards import requires
 from app.auth.rules import Actor, Permission
 from app.core.errors import AppError
-from app.core.http import Built, Keys, Now, Transaction
+from app.core.http import Built, Keys, Now, Router, Transaction
 from app.core.pagination import Page, Paging
 from app.webhooks import queries, service
 from app.webhooks.addresses import AddressPolicy
@@ -29,7 +29,7 @@ from app.webhooks.schemas import (
     SubscriptionPatch,
 )
 
-router = APIRouter(prefix="/v1", tags=["webhooks"])
+router = Router(prefix="/v1", tags=["webhooks"])
 
 Manager = Annotated[Actor, Depends(requires(Permission.MANAGE_SUBSCRIPTIONS))]
 Reader = Annotated[Actor, Depends(requires(Permission.READ_EVENTS))]

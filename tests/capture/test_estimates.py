@@ -3,7 +3,7 @@
 from math import comb, isclose, sqrt
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.capture.estimates import Estimate, NoEstimate, estimate_total, wilson
@@ -44,7 +44,6 @@ class TestTheIntervalOfAShare:
         assert found is not None
         assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
-    @settings(deadline=None)
     @given(counts, counts)
     def test_ends_where_the_score_test_rejects(self, successes: int, failures: int) -> None:
         trials = successes + failures
@@ -58,7 +57,6 @@ class TestTheIntervalOfAShare:
             if not exact:
                 assert isclose(abs(observed - end), 1.959963984540054 * sqrt(end * (1 - end) / trials), rel_tol=1e-6)
 
-    @settings(deadline=None)
     @given(counts, counts)
     def test_of_failures_is_the_mirror_of_that_of_successes(self, successes: int, failures: int) -> None:
         one, other = wilson(successes, successes + failures), wilson(failures, successes + failures)
@@ -66,7 +64,6 @@ class TestTheIntervalOfAShare:
             assert isclose(one.low, 1 - other.high, abs_tol=1e-12)
             assert isclose(one.high, 1 - other.low, abs_tol=1e-12)
 
-    @settings(deadline=None)
     @given(st.integers(0, 50), st.integers(1, 50))
     def test_narrows_with_more_of_the_same(self, successes: int, failures: int) -> None:
         few, many = wilson(successes, successes + failures), wilson(4 * successes, 4 * (successes + failures))
@@ -116,7 +113,6 @@ class TestTheEstimateOfAll:
         with pytest.raises(ValueError, match="in both"):
             estimate_total(declared, registered, both)
 
-    @settings(deadline=None)
     @given(st.integers(1, 120), counts, counts)
     def test_holds_what_is_known_and_is_the_same_from_either_side(self, both: int, one: int, other: int) -> None:
         found = estimate_total(both + one, both + other, both)
@@ -126,7 +122,6 @@ class TestTheEstimateOfAll:
         assert known <= found.interval.low <= found.interval.high
         assert known - 1e-9 <= found.total <= found.interval.high
 
-    @settings(deadline=None)
     @given(st.integers(1, 12), st.integers(0, 8), st.integers(0, 8))
     def test_has_the_interval_that_trying_every_number_gives(self, both: int, one: int, other: int) -> None:
         found = estimate_total(both + one, both + other, both)
@@ -134,7 +129,6 @@ class TestTheEstimateOfAll:
         if both > 2:  # else the end is far away
             assert (found.interval.low, found.interval.high) == by_trying(both + one, both + other, both)
 
-    @settings(deadline=None)
     @given(st.integers(2, 120), counts, counts)
     def test_grows_as_less_is_in_both(self, both: int, one: int, other: int) -> None:
         declared, registered = both + one, both + other

@@ -38,7 +38,6 @@ def found_after(reported: set[date], stopped: date) -> int:
 
 
 class TestAPharmacyWithARhythm:
-    @settings(deadline=None)
     @given(weekdays, st.integers(35, 120))
     def test_is_found_when_its_second_expected_day_has_passed(self, kept: frozenset[int], worked: int) -> None:
         stopped = START + timedelta(days=worked)
@@ -47,21 +46,19 @@ class TestAPharmacyWithARhythm:
         missed = days_on(lambda day: day.weekday() in kept, found, max(reported) + timedelta(days=1))
         assert len(missed) == 2
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(weekdays, st.integers(35, 120))
     def test_is_never_silent_while_it_keeps_it(self, kept: frozenset[int], worked: int) -> None:
         for off in range(worked):
             today = START + timedelta(days=off)
             assert find_silence(days_on(lambda day: day.weekday() in kept, today), today) is None
 
-    @settings(deadline=None)
     @given(st.integers(2, 10), st.integers(60, 150))
     def test_of_every_so_many_days_is_found_within_two_of_them(self, every: int, worked: int) -> None:
         stopped = START + timedelta(days=worked - worked % every + 1)
         reported = days_on(lambda day: (day - START).days % every == 0, stopped)
         assert found_after(reported, stopped) <= 2 * every
 
-    @settings(deadline=None)
     @given(weekdays, st.integers(40, 90))
     def test_that_took_one_day_off_has_taken_it(self, kept: frozenset[int], worked: int) -> None:
         if len(kept) < 3:
@@ -80,7 +77,6 @@ class TestAPharmacyWithARhythm:
 
 
 class TestAPharmacyWithoutOne:
-    @settings(deadline=None)
     @given(st.sets(st.integers(0, FEWEST_DAYS - 1)))
     def test_is_not_judged(self, offs: set[int]) -> None:
         reported = {START + timedelta(days=off) for off in offs}
@@ -98,7 +94,6 @@ class TestAPharmacyWithoutOne:
 
 
 class TestARhythm:
-    @settings(deadline=None)
     @given(st.sets(st.integers(0, 150), min_size=1))
     def test_is_a_share_of_each_day_of_the_week(self, offs: set[int]) -> None:
         reported = {START + timedelta(days=off) for off in offs}

@@ -6,7 +6,7 @@ from itertools import pairwise, permutations
 from random import Random
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.capture.rules import (
@@ -99,12 +99,10 @@ def most(purchases: list[Declared], registered: list[Registered]) -> int:
 
 
 class TestCovering:
-    @settings(deadline=None)
     @given(tellings(), registrations())
     def test_covers_as_many_as_can_be(self, purchases: list[Declared], registered: list[Registered]) -> None:
         assert len(cover(purchases, registered)) == most(purchases, registered)
 
-    @settings(deadline=None)
     @given(tellings(), registrations())
     def test_gives_each_drug_of_a_registration_to_one(
         self, purchases: list[Declared], registered: list[Registered]
@@ -118,7 +116,6 @@ class TestCovering:
             for entry in ENTRIES:
                 assert sum(purchase.entry == entry for purchase in mine) <= (entry in one.entries)
 
-    @settings(deadline=None)
     @given(tellings(), registrations(), st.randoms(use_true_random=False))
     def test_depends_on_the_facts_alone(
         self, purchases: list[Declared], registered: list[Registered], chance: Random
@@ -141,7 +138,6 @@ class TestCovering:
             for purchase, verdict in expected.items()
         }
 
-    @settings(deadline=None)
     @given(tellings(), registrations())
     def test_is_taken_from_nothing_by_one_more_registration(
         self, purchases: list[Declared], registered: list[Registered]
@@ -181,7 +177,6 @@ class TestCovering:
 
 
 class TestAVerdict:
-    @settings(deadline=None)
     @given(tellings(), registrations(), st.sampled_from(list(Classification)))
     def test_is_given_once_for_each_purchase_and_names_what_covers_it(
         self, purchases: list[Declared], registered: list[Registered], classification: Classification

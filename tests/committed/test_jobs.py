@@ -55,7 +55,7 @@ async def put(database: Database, count: int, kind: Kind = EFFECTED, **options: 
         return await enqueue(session, kind, [{"number": number} for number in range(count)], **options)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait for a condition; a database that is down does not fulfil it."""
     end = time.monotonic() + seconds
     while True:
@@ -110,14 +110,12 @@ class TestEnqueueing:
         assert await no_jobs(committed)
 
     async def test_wakes_a_worker_at_once(self, effects: Database) -> None:
-        idle = Pace(poll_seconds=60)
+        idle = Pace(poll_seconds=3_600)
         async with working(effects, effecting(), idle):
             await until(lambda: listening(effects))
             await asyncio.sleep(0.3)
-            began = time.monotonic()
             await put(effects, 1)
             await until(lambda: no_jobs(effects))
-            assert time.monotonic() - began < 5
 
     async def test_is_found_without_a_notification(self, effects: Database) -> None:
         async with working(effects, effecting()):
@@ -133,7 +131,7 @@ class TestEnqueueing:
         registry.transactional(TICKED, slow)
         await put(effects, 1, TICKED)
         await put(effects, 1)
-        async with working(effects, registry, Pace(poll_seconds=60)):
+        async with working(effects, registry, Pace(poll_seconds=3_600)):
             await until(lambda: no_jobs(effects))
 
 
@@ -161,7 +159,7 @@ class TestSeveralWorkers:
         ids = await put(effects, 10)
         async with effects.transaction() as first, effects.transaction() as second:
             ours = await leases.claim(first, EFFECTED.name, limit=6, lease_seconds=30)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 theirs = await leases.claim(second, EFFECTED.name, limit=6, lease_seconds=30)
         assert [job.id for job in [*ours, *theirs]] == ids
 
@@ -230,11 +228,11 @@ class TestALease:
         async def slow(session: AsyncSession, batch: Sequence[Job], /, *, now: datetime) -> None:
             nonlocal calls
             calls += 1
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(3)
 
         registry = Registry()
         registry.transactional(EFFECTED, slow)
-        pace = Pace(lease_seconds=0.5, heartbeat_seconds=0.1, poll_seconds=0.1)
+        pace = Pace(lease_seconds=2, heartbeat_seconds=0.1, poll_seconds=0.1)
         await put(effects, 1)
         async with working(effects, registry, pace), working(effects, registry, pace):
             await until(lambda: no_jobs(effects))
@@ -279,7 +277,7 @@ class TestStopping:
         process = await worker_process(effects.url)
         await until(lambda: taken(effects))
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert await scalar(effects, "SELECT count(*) FROM jobs WHERE state <> 'ready'") == 0
         done = await effects_of(effects, ids)
         left = await scalar(effects, "SELECT count(*) FROM jobs WHERE kind = 'tests.effected'")

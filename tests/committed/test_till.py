@@ -105,7 +105,7 @@ def status(folder: Path) -> tuple[int, dict[str, Any]]:
     return answer.returncode, json.loads(answer.stdout)
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -190,7 +190,7 @@ class TestABadLine:
     ) -> None:
         drop(folder, "a.jsonl", world.purchase())
         line.troubles = [hangs(3), says(200), says(503)] * 10
-        process = till(folder, line.url, world.tills[0], "--timeout-seconds", "0.3")
+        process = till(folder, line.url, world.tills[0], "--timeout-seconds", "1")
         until(lambda: line.requests >= 2)
         code, told = status(folder)
         assert (code, told["is_running"], told["pending_rows"]) == (3, True, 1)
@@ -198,7 +198,7 @@ class TestABadLine:
         line.troubles = []
         until(lambda: status(folder)[1]["pending_rows"] == 0)
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=10)
+        _, log = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "Traceback" not in log
         assert len(await references(committed)) == 1
@@ -210,13 +210,12 @@ class TestATillAtWork:
         self, world: World, line: BadLine, folder: Path, signal_number: signal.Signals
     ) -> None:
         drop(folder, "a.jsonl", world.purchase())
-        line.troubles = [hangs(8)]
-        process = till(folder, line.url, world.tills[0])
+        line.troubles = [hangs(60)]
+        process = till(folder, line.url, world.tills[0], "--timeout-seconds", "60")
         until(lambda: line.requests == 1)
-        started = time.monotonic()
         process.send_signal(signal_number)
-        _, log = process.communicate(timeout=10)
-        assert (process.returncode, time.monotonic() - started < 5) == (0, True)
+        _, log = process.communicate(timeout=20)  # and not as long as the line hangs
+        assert process.returncode == 0
         assert "Traceback" not in log
         assert once(folder, line.url, world.tills[0])[0] == 0
 
@@ -241,7 +240,7 @@ class TestATillAtWork:
         token.write_text(world.tills[0] + "\n")
         until(lambda: status(folder)[1]["pending_rows"] == 0)
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         assert len(await references(committed)) == 1
 
     def test_says_what_it_lacks(self, folder: Path) -> None:

@@ -114,9 +114,9 @@ class TestAWorker:
             async with committed.transaction() as session:
                 ids = await publish(session, [an_event() for _ in range(EVENTS)], keyring=KEYRING)
             first = await stack.enter_async_context(worker_process(committed))
-            await asyncio.wait_for(killed.wait(), 20)
+            await asyncio.wait_for(killed.wait(), 60)
             await stack.enter_async_context(worker_process(committed))
-            end = time.monotonic() + 30
+            end = time.monotonic() + 120
             while await count(committed, "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"):
                 assert time.monotonic() < end, "not everything was delivered"
                 await asyncio.sleep(0.1)
@@ -146,7 +146,7 @@ class TestAWorker:
             async with committed.transaction() as session:
                 await publish(session, [an_event() for _ in range(EVENTS)], keyring=KEYRING)
             process = await stack.enter_async_context(worker_process(committed))
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
             sent = len(receiver.received)
         assert 0 < sent < EVENTS
         assert await count(committed, "SELECT count(*) FROM deliveries WHERE state = 'delivered'") == sent

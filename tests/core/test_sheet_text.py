@@ -73,7 +73,7 @@ class TestATranscoder:
         with pytest.raises(SheetUnreadable):
             transcoded(data)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(data=st.binary(max_size=300))
     def test_either_reads_or_refuses(self, data: bytes) -> None:
         try:
@@ -84,7 +84,7 @@ class TestATranscoder:
 
 
 class TestARecord:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rows=ROWS, delimiter=st.sampled_from(",;\t"), step=st.integers(1, 40))
     def test_comes_back_as_it_was_written(self, rows: list[list[str]], delimiter: str, step: int) -> None:
         text = "".join(csv_line(row, delimiter) for row in rows)
@@ -94,7 +94,7 @@ class TestARecord:
         found = records('a,b\r\n\r\n"two\r\nlines",c\r\nd,e')
         assert [record.line for record in found] == [1, 4, 5]
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(rows=ROWS)
     def test_can_be_read_from_where_another_ended(self, rows: list[list[str]]) -> None:
         text = "".join(map(csv_line, rows)).encode()

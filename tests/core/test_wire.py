@@ -3,9 +3,7 @@
 import asyncio
 import socket
 import threading
-import time
 
-import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
@@ -71,22 +69,13 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": part, "more_body": part != b"six"})
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_a_server_answers_requests_that_follow_each_other_and_those_that_come_at_once(port: int) -> None:
-    config = uvicorn.Config(answer, port=port, http=OneWrite, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+def test_a_server_answers_requests_that_follow_each_other_and_those_that_come_at_once() -> None:
+    server = uvicorn.Server(uvicorn.Config(answer, http=OneWrite, lifespan="off", log_config=None))
+    listening = socket.create_server(("127.0.0.1", 0))  # who connects before it serves waits
+    port = listening.getsockname()[1]
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
-        until = time.monotonic() + 20
-        while not server.started and time.monotonic() < until:
-            time.sleep(0.01)
         ask = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
             for count in (1, 3):

@@ -49,7 +49,7 @@ def altered(part: str, old: bytes, new: bytes, *, of: io.BytesIO | None = None) 
 
 
 class TestAWorkbook:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(rows=st.lists(st.lists(CELLS, min_size=1, max_size=5), max_size=8))
     def test_comes_back_as_it_was_written(self, rows: list[list[str]]) -> None:
         trimmed = []
@@ -169,7 +169,7 @@ class TestAHostileWorkbook:
         with pytest.raises(SheetUnreadable):
             read(io.BytesIO(content))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(place=st.integers(0, 2000), byte=st.integers(0, 255))
     def test_with_one_byte_changed_is_read_or_refused(self, place: int, byte: int) -> None:
         content = bytearray(written(["a", "b"]).getvalue())

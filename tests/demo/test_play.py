@@ -113,7 +113,7 @@ class TestAKeptChild:
     async def test_is_started_again_when_it_is_killed_and_stopped_at_the_end(self, tmp_path: Path) -> None:
         child = script(tmp_path, "import os, time; print(os.getpid(), flush=True); time.sleep(60)")
         log = tmp_path / "child.log"
-        async with asyncio.timeout(20), keeping([child]):
+        async with asyncio.timeout(60), keeping([child]):
             while not log.exists() or len(log.read_text().split()) < 2:
                 if child.starts == 1 and log.read_text().endswith("\n"):
                     kill([int(log.read_text())])

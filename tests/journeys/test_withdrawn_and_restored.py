@@ -190,7 +190,6 @@ def model(steps: list[Classified]) -> tuple[str, str | None]:
 class TestAnySequence:
     @settings(
         max_examples=25,
-        deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(steps=STEPS)

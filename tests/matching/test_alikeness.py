@@ -1,13 +1,12 @@
 """When two names sound or look alike. All of them are made up."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.matching.alikeness import LOOK_ALIKES, look_alike, shape, sound_alike, sounds
 
 # The first name that is read loads a library; a machine may be busy.
-unhurried = settings(deadline=None)
 NAMES = st.text("王汪黄小晓样阳洋单山曾增·wangxiaoy ", min_size=1, max_size=6)
 
 
@@ -53,13 +52,11 @@ class TestTwoNames:
     def test_look_alike(self, one: str, other: str) -> None:
         assert look_alike(one, other)
 
-    @unhurried
     @given(NAMES, NAMES)
     def test_are_alike_from_both_sides(self, one: str, other: str) -> None:
         assert sound_alike(one, other) == sound_alike(other, one)
         assert look_alike(one, other) == look_alike(other, one)
 
-    @unhurried
     @given(NAMES, NAMES)
     def test_that_sound_alike_have_a_way_of_writing_in_common(self, one: str, other: str) -> None:
         """So nobody is missed who is looked for by these."""
@@ -82,7 +79,6 @@ class TestTheTable:
         assert len(characters) == len(set(characters))
         assert all(len(group) > 1 for group in LOOK_ALIKES)
 
-    @unhurried
     @given(st.sampled_from(LOOK_ALIKES))
     def test_takes_all_of_a_group_for_each_other(self, group: str) -> None:
         assert {shape(character) for character in group} == {group[0]}

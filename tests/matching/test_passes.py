@@ -3,7 +3,7 @@
 from datetime import date
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.sealing import HashKind, Keyring
@@ -24,7 +24,6 @@ from app.people.schemas import PersonIn
 from tests.matching.model import PEOPLE, Shown, found_by
 
 # The first name that is read loads a library; a machine may be busy.
-unhurried = settings(deadline=None)
 KEYRING = Keyring.generate()
 TODAY = date(2026, 2, 15)
 
@@ -56,7 +55,6 @@ def judged(one: Shown, other: Shown, *, same_city: bool) -> Finding | None:
 
 
 class TestTwoPresentations:
-    @unhurried
     @given(PEOPLE, PEOPLE, st.booleans())
     def test_are_found_by_the_pass_that_the_words_of_the_domain_name(
         self, one: Shown, other: Shown, same_city: bool
@@ -65,7 +63,6 @@ class TestTwoPresentations:
         assert (found and (found.by.rule, found.by.strength.value)) == found_by(one, other, same_city)
         assert found == judged(other, one, same_city=same_city)
 
-    @unhurried
     @given(PEOPLE, PEOPLE)
     def test_of_two_residents_are_two_people_whatever_their_names_are(self, one: Shown, other: Shown) -> None:
         found = judged(one, other, same_city=True)
@@ -73,14 +70,12 @@ class TestTwoPresentations:
             assert found.by.name == "near_document"
             assert {"A with a slip", "A before 1999"} & {one.paper, other.paper}
 
-    @unhurried
     @given(PEOPLE, PEOPLE)
     def test_are_never_one_for_a_phone_alone(self, one: Shown, other: Shown) -> None:
         nameless = Shown(None, one.phone, None, None)
         assert judged(nameless, other, same_city=True) is None
         assert judged(nameless, nameless, same_city=True) is None
 
-    @unhurried
     @given(PEOPLE, PEOPLE)
     def test_tell_what_is_near_where_it_was_looked_for(self, one: Shown, other: Shown) -> None:
         found = judged(one, other, same_city=True)

@@ -325,7 +325,6 @@ _STATE = "SELECT * FROM matches ORDER BY id", "SELECT id, state FROM alerts ORDE
 
 bounded = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.core.sealing import HashKind
@@ -13,7 +13,6 @@ from app.people.schemas import PersonIn
 from tests.factories.identities import old_form, resident_number
 
 # An example tries hundreds of slips; a machine may be busy.
-unhurried = settings(deadline=None)
 TODAY = date(2026, 2, 15)
 NUMBERS = st.text("AB12", min_size=5, max_size=9)
 # Without the sequences from 996 on: those of 15 digits stood for people born in the nineteenth century.
@@ -35,13 +34,11 @@ def shown(kind: DocumentType, number: str, name: str | None = "王小样") -> Pr
 
 
 class TestASlip:
-    @unhurried
     @given(NUMBERS, NUMBERS)
     def test_is_one_character_or_two_neighbours_turned_round(self, one: str, other: str) -> None:
         assert is_one_slip(one, other) == (other in slips(one, "AB12") - {one})
         assert is_one_slip(one, other) == is_one_slip(other, one)
 
-    @unhurried
     @given(st.text("AB12", min_size=5, max_size=20).filter(lambda number: any(map(str.isdigit, number))))
     def test_leaves_one_of_three_parts_as_it_was(self, number: str) -> None:
         """So two neighbours of one name always have a mark in common."""
@@ -54,7 +51,6 @@ class TestASlip:
 
 
 class TestNeighbours:
-    @unhurried
     @given(RESIDENTS, st.data())
     def test_are_never_two_residents_whose_check_characters_hold(self, number: str, data: st.DataObject) -> None:
         slipped = data.draw(st.sampled_from(sorted(slips(number, "0123456789X") - {number})))
@@ -66,7 +62,6 @@ class TestNeighbours:
             Identity(document_type=DocumentType.RESIDENT_ID, document_number=other),
         )
 
-    @unhurried
     @given(RESIDENTS, st.data())
     def test_are_two_residents_where_one_showed_15_digits(self, number: str, data: st.DataObject) -> None:
         slipped = data.draw(st.sampled_from(sorted(slips(old_form(number), "0123456789") - {old_form(number)})))

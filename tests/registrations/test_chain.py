@@ -73,7 +73,7 @@ class TestAChain:
         assert report.pharmacies == {PHARMACY: (1, 8)}
 
     @given(st.data())
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_shows_any_byte_that_was_changed(self, data: st.DataObject) -> None:
         lines = json.loads(json.dumps(WHOLE))
         line = data.draw(st.integers(0, 7))
@@ -89,18 +89,18 @@ class TestAChain:
         assert checked(lines).findings
 
     @given(st.integers(0, 6))
-    @settings(deadline=None, max_examples=7)
+    @settings(max_examples=7)
     def test_shows_where_a_link_was_removed(self, line: int) -> None:
         [finding] = checked(WHOLE[:line] + WHOLE[line + 1 :]).findings
         assert (finding.code, finding.line, finding.number) == ("removed", line + 1, line + 2)
 
     @given(st.permutations(range(8)).filter(lambda order: order != list(range(8))))
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     def test_shows_another_order(self, order: list[int]) -> None:
         assert {finding.code for finding in checked([WHOLE[at] for at in order]).findings} & {"out_of_order", "removed"}
 
     @given(st.integers(0, 7))
-    @settings(deadline=None, max_examples=8)
+    @settings(max_examples=8)
     def test_shows_a_link_that_was_slipped_in_even_by_who_holds_the_key(self, place: int) -> None:
         """The service itself, with its keys, makes a false link: the one that follows names another."""
         lines = json.loads(json.dumps(WHOLE))
@@ -136,7 +136,7 @@ class TestAContent:
 
 class TestStretches:
     @given(st.sets(st.integers(0, 19), min_size=1))
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     def test_cover_all_and_break_where_a_number_is_missing(self, kept: set[int]) -> None:
         receipts = [receipt for at, receipt in enumerate(numbers(20)) if at in kept]
         covered: list[int] = []

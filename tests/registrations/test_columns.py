@@ -160,7 +160,7 @@ class TestACell:
         ]
         assert [yes_or_no(text) for text in ("√", "0", "Yes")] == [True, False, True]
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(text=st.text(min_size=1, max_size=20))
     def test_is_read_or_complained_about(self, text: str) -> None:
         for read in (

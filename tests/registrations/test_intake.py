@@ -339,6 +339,22 @@ class TestADatabaseThatDoesNotAnswer:
         monkeypatch.undo()
         assert await stored(database, Registration) == 0
 
+    async def test_keeps_the_answer_from_a_repeat_and_from_nobody_else(
+        self, intake: Intake, submit: Any, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def gone(*_: object) -> None:
+            raise asyncpg.ConnectionDoesNotExistError("synthetic")
+
+        again = submit()
+        await intake.record(again)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "find_lines", gone)
+            sent = (submit(), again, submit())
+            outcomes = await asyncio.gather(*(intake.record(one) for one in sent), return_exceptions=True)
+        assert told(outcomes) == ["Recorded", "database_unavailable", "Recorded"]
+        assert (await intake.record(again)).duplicate
+        assert await stored(database) == 3
+
 
 class TestACallerWhoHangsUp:
     async def test_leaves_a_purchase_that_is_kept(

@@ -496,7 +496,6 @@ class TestTills:
             settings=settings(
                 max_examples=12,
                 stateful_step_count=18,
-                deadline=None,
                 derandomize=True,
                 database=None,
                 phases=[Phase.generate],  # to make a failure shorter takes minutes, and it tells enough as it is

@@ -23,7 +23,9 @@ from app.webhooks.sender import HostBusy, Sender, SenderLimits
 from app.webhooks.signing import new_shared_secret, signed_headers, verify
 
 LOOPBACK = AddressPolicy.parse(["127.0.0.0/8"])
-QUICK = SenderLimits(total_seconds=0.5, connect_seconds=0.3, answer_seconds=0.2, connections_per_host=2)
+FEW = SenderLimits(connections_per_host=2)
+QUICK = replace(FEW, total_seconds=0.5)
+"""For those who never answer; whoever answers is given time."""
 
 
 class Names(AbstractResolver):
@@ -50,6 +52,12 @@ class Names(AbstractResolver):
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
+    async with Sender(LOOPBACK, limits=FEW) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def hurried() -> AsyncIterator[Sender]:
     async with Sender(LOOPBACK, limits=QUICK) as opened:
         yield opened
 
@@ -80,7 +88,7 @@ class TestASentEvent:
             await asyncio.sleep(0.4)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
-        limits = replace(QUICK, connections_per_host=1, busy_seconds=0.1)
+        limits = replace(FEW, connections_per_host=1, busy_seconds=0.1)
         async with listening(slow) as receiver, Sender(LOOPBACK, limits=limits) as sender:
             posts = [sender.post(receiver.url(), headers={}, body=b"{}") for _ in range(3)]
             first, *others = await asyncio.gather(*posts, return_exceptions=True)
@@ -89,19 +97,19 @@ class TestASentEvent:
             assert [type(other) for other in others] == [HostBusy, HostBusy]
             assert (await sender.post(receiver.url(), headers={}, body=b"{}")).status == 200
 
-    async def test_does_not_crowd_one_host(self, sender: Sender, listening: Any) -> None:
+    async def test_does_not_crowd_one_host(self, listening: Any) -> None:
         open_at_once, most = 0, 0
 
         async def count(_request: Any, writer: asyncio.StreamWriter) -> None:
             nonlocal open_at_once, most
             open_at_once += 1
             most = max(most, open_at_once)
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.45)
             open_at_once -= 1
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
-        async with listening(count) as receiver:
-            # Ten at 0.15 s over two connections take longer than one event may: waiting is not the subscriber's fault.
+        async with listening(count) as receiver, Sender(LOOPBACK, limits=replace(FEW, total_seconds=2)) as sender:
+            # Ten at 0.45 s over two connections take longer than one event may: waiting is not the subscriber's fault.
             posts = [sender.post(receiver.url(), headers={}, body=b"{}") for _ in range(10)]
             outcomes = await asyncio.gather(*posts)
         assert [outcome.status for outcome in outcomes] == [200] * 10
@@ -141,16 +149,16 @@ class TestAnAnswer:
         assert (outcome.status, outcome.failure, len(outcome.excerpt)) == (200, None, 1024)
         assert sent < 16 * 1024 * 1024  # what the kernel's buffers hold, and no more
 
-    async def test_whose_body_hangs_or_drips_counts_by_its_status(self, sender: Sender, listening: Any) -> None:
+    async def test_whose_body_hangs_or_drips_counts_by_its_status(self, listening: Any) -> None:
         async def drip(_request: Any, writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 1000\r\n\r\nhello")
             await writer.drain()
             await asyncio.sleep(30)
 
-        async with listening(drip) as receiver:
+        async with listening(drip) as receiver, Sender(LOOPBACK, limits=replace(FEW, answer_seconds=0.2)) as sender:
             outcome = await sender.post(receiver.url(), headers={}, body=b"{}")
         assert (outcome.status, outcome.failure, outcome.excerpt) == (202, None, "hello")
-        assert outcome.duration_ms < 450
+        assert outcome.duration_ms < FEW.total_seconds * 1_000
 
     async def test_that_is_compressed_is_not_unpacked(self, sender: Sender, listening: Any, answering: Any) -> None:
         async with listening(answering("200 OK", b"\x1f\x8b bomb", "Content-Encoding: gzip\r\n")) as receiver:
@@ -160,16 +168,16 @@ class TestAnAnswer:
 
 
 class TestASilentOrBrokenSubscriber:
-    async def test_that_hangs_times_out(self, sender: Sender, listening: Any) -> None:
+    async def test_that_hangs_times_out(self, hurried: Sender, listening: Any) -> None:
         async def hang(_request: Any, _writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(30)
 
         async with listening(hang) as receiver:
-            outcome = await sender.post(receiver.url(), headers={}, body=b"{}")
+            outcome = await hurried.post(receiver.url(), headers={}, body=b"{}")
         assert (outcome.status, outcome.failure) == (None, Failure.TIMEOUT)
-        assert 400 <= outcome.duration_ms < 1500
+        assert 400 <= outcome.duration_ms < FEW.total_seconds * 1_000
 
-    async def test_that_drips_its_headers_times_out_too(self, sender: Sender, listening: Any) -> None:
+    async def test_that_drips_its_headers_times_out_too(self, hurried: Sender, listening: Any) -> None:
         async def drip(_request: Any, writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\n")
             for number in range(100):
@@ -178,7 +186,7 @@ class TestASilentOrBrokenSubscriber:
                 await asyncio.sleep(0.1)
 
         async with listening(drip) as receiver:
-            outcome = await sender.post(receiver.url(), headers={}, body=b"{}")
+            outcome = await hurried.post(receiver.url(), headers={}, body=b"{}")
         assert outcome.failure is Failure.TIMEOUT
 
     @pytest.mark.parametrize(
@@ -213,7 +221,7 @@ class TestASilentOrBrokenSubscriber:
         assert (await sender.post(receiver.url(), headers={}, body=b"{}")).failure is Failure.CONNECTION
 
     async def test_whose_name_is_unknown_is_told_apart(self) -> None:
-        async with Sender(LOOPBACK, limits=QUICK, resolver=Names()) as sender:
+        async with Sender(LOOPBACK, limits=FEW, resolver=Names()) as sender:
             outcome = await sender.post("http://nowhere.test/", headers={}, body=b"{}")
         assert outcome.failure is Failure.NAME_NOT_RESOLVED
 
@@ -225,7 +233,7 @@ class TestASilentOrBrokenSubscriber:
 class TestAnAddress:
     @pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]", "10.0.0.1", "[::1]", "169.254.169.254"])
     async def test_written_into_the_url_is_checked(self, host: str) -> None:
-        async with Sender(AddressPolicy(), limits=QUICK) as sender:
+        async with Sender(AddressPolicy(), limits=FEW) as sender:
             for scheme in ("http", "https"):
                 outcome = await sender.post(f"{scheme}://{host}:9/", headers={}, body=b"{}")
                 assert outcome.failure is Failure.ADDRESS_FORBIDDEN
@@ -242,7 +250,7 @@ class TestAnAddress:
         policy = AddressPolicy.parse(["127.0.0.1/32"])
         names = Names(rebound_test=["127.0.0.1", "127.0.0.2"])
         closing = answering("200 OK", b"", "Connection: close\r\n")
-        async with listening(closing) as receiver, Sender(policy, limits=QUICK, resolver=names) as sender:
+        async with listening(closing) as receiver, Sender(policy, limits=FEW, resolver=names) as sender:
             url = receiver.url("rebound.test")
             assert (await sender.post(url, headers={}, body=b"{}")).status == 200
             assert (await sender.post(url, headers={}, body=b"{}")).failure is Failure.ADDRESS_FORBIDDEN
@@ -256,7 +264,7 @@ class TestAnAddress:
             assert (await sender.post(receiver.url("mixed.test"), headers={}, body=b"{}")).status == 200
 
     async def test_in_public_is_not_reached_without_encryption(self) -> None:
-        async with Sender(LOOPBACK, limits=QUICK, resolver=Names(public_test=["93.184.216.34"])) as sender:
+        async with Sender(LOOPBACK, limits=FEW, resolver=Names(public_test=["93.184.216.34"])) as sender:
             outcome = await sender.post("http://public.test/", headers={}, body=b"{}")
         assert outcome.failure is Failure.ADDRESS_FORBIDDEN
 
@@ -273,7 +281,7 @@ class TestAnAddress:
 class TestEncryption:
     async def test_with_a_trusted_certificate_succeeds(self, listening: Any, answering: Any, tmp_path: Path) -> None:
         server, trusted = certificate(tmp_path, "hooks.test")
-        sender = Sender(LOOPBACK, limits=QUICK, resolver=Names(hooks_test=["127.0.0.1"]), tls=trusted)
+        sender = Sender(LOOPBACK, limits=FEW, resolver=Names(hooks_test=["127.0.0.1"]), tls=trusted)
         async with listening(answering("200 OK"), server) as receiver, sender:
             outcome = await sender.post(receiver.url("hooks.test", "https"), headers={}, body=b"{}")
         assert (outcome.status, outcome.failure) == (200, None)
@@ -285,14 +293,14 @@ class TestEncryption:
         server, trusted = certificate(tmp_path, name)
         names = Names(hooks_test=["127.0.0.1"])
         async with listening(answering("200 OK"), server) as receiver:
-            async with Sender(LOOPBACK, limits=QUICK, resolver=names, tls=trusted if trust else None) as sender:
+            async with Sender(LOOPBACK, limits=FEW, resolver=names, tls=trusted if trust else None) as sender:
                 outcome = await sender.post(receiver.url("hooks.test", "https"), headers={}, body=b"{}")
             assert receiver.received == []
         assert (outcome.status, outcome.failure) == (None, Failure.TLS)
 
-    async def test_with_a_server_that_has_none_fails(self, sender: Sender, listening: Any, answering: Any) -> None:
+    async def test_with_a_server_that_has_none_fails(self, hurried: Sender, listening: Any, answering: Any) -> None:
         async with listening(answering("200 OK")) as receiver:
-            outcome = await sender.post(receiver.url(scheme="https"), headers={}, body=b"{}")
+            outcome = await hurried.post(receiver.url(scheme="https"), headers={}, body=b"{}")
         assert outcome.failure in (Failure.TLS, Failure.CONNECTION, Failure.TIMEOUT)
 
 
