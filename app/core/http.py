@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException as StarletteError
 from starlette.routing import Match
+from starlette.types import Scope
 
 from app.core import errors
 from app.core.clock import Clock
@@ -50,9 +51,17 @@ def services(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
+def fields_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return the fields of a request by their names in lower case; of one that came twice the first. Read once for each request."""
+    fields: dict[bytes, bytes] | None = scope.get("fields")
+    if fields is None:
+        fields = scope["fields"] = dict(reversed(scope["headers"]))
+    return fields
+
+
 def header(request: Request, name: bytes, otherwise: str = "") -> str:
-    """Return a field of the request, named in lower case, from what its envelope has read: the framework searches all of them anew."""
-    value: bytes | None = request.scope["fields"].get(name)
+    """Return a field of the request, named in lower case; where tills wait, since the framework searches all of them anew for each."""
+    value = fields_of(request.scope).get(name)
     return otherwise if value is None else value.decode("latin-1")
 
 

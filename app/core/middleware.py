@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import errors, metrics
-from app.core.http import render
+from app.core.http import fields_of, render
 from app.core.ids import new_id
 from app.core.log import logger
 
@@ -38,7 +38,7 @@ class RequestEnvelope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = scope["fields"] = dict(reversed(scope["headers"]))  # of those that came twice the first counts
+        headers = fields_of(scope)
         given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if _UUID.match(given) else str(new_id())
         scope["request_id"] = request_id
