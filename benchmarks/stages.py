@@ -37,10 +37,9 @@ WARM_BATCHES = 5
 STAGES: Sequence[tuple[str, str, str]] = (
     ("pydantic/type_adapter.py", "validate_json", "read the body"),
     ("app/registrations/chain.py", "content_of", "canonical content"),
-    ("app/core/sealing.py", "hash", "keyed hashes"),
+    ("app/core/sealing.py", "hashed", "keyed hashes"),
     ("app/core/sealing.py", "seal", "seal identities"),
     ("app/people/service.py", "", "people, the rest"),
-    ("app/people/rules.py", "prepare", "read people"),
     ("app/registrations/rules.py", "read_people", "read people"),
     ("asyncpg/", "", "columns for the driver"),
     ("app/registrations/receipts.py", "", "receipts"),

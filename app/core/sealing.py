@@ -93,7 +93,11 @@ class _KeyedHash:
 
 def _hasher(key: bytes) -> Callable[[str | bytes], bytes]:
     digest = _KeyedHash(key).digest
-    return lambda value: digest(value if isinstance(value, bytes) else value.encode())[:HASH_BYTES]
+
+    def hashed(value: str | bytes) -> bytes:
+        return digest(value if isinstance(value, bytes) else value.encode())[:HASH_BYTES]
+
+    return hashed
 
 
 class _MasterKey:
