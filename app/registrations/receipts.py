@@ -33,8 +33,9 @@ WITH held AS (
         AS link (pharmacy_id, number_before, hash_before, number, hash)
     JOIN held ON (held.pharmacy_id, held.number, held.hash) = (link.pharmacy_id, link.number_before, link.hash_before)
     WHERE receipt_heads.pharmacy_id = link.pharmacy_id
+    RETURNING receipt_heads.pharmacy_id
 )
-SELECT * FROM held
+SELECT held.*, moved.pharmacy_id IS NOT NULL AS moved FROM held LEFT JOIN moved USING (pharmacy_id)
 """
 _BEGIN = """
 INSERT INTO receipt_heads (pharmacy_id, number, hash)
@@ -99,19 +100,17 @@ async def add_links(
 ) -> dict[UUID, Receipt]:
     """Add a link for each entry to its pharmacy's chain, in their order; return the receipts by registration.
 
-    Three statements, however many there are; two more for a pharmacy's first link. Call it once in a transaction, after
-    what the links are about. `early` are links that were made before: they are taken where they are those of the pharmacy's
-    entries and follow its head. `heads` is told how the chains stand then.
+    Two statements, however many there are; a third where links are made under the lock, two more for a first link. Call it once, after
+    what the links are about. `early` are links that were made before: they are taken where they follow the pharmacy's head. Then they are
+    those of all its entries, since whoever had taken the place of one would have moved the head. `heads` is told how the chains stand then.
     """
     if not entries:
         return {}
     connection = await driver(session)
-    wanted: dict[UUID, list[Entry]] = {}
-    for entry in entries:
-        wanted.setdefault(entry.pharmacy_id, []).append(entry)
-    links = {one: made for one, made in (early or {}).items() if one in wanted and _are_of(made, wanted[one])}
-    held = await _hold(connection, sorted(wanted), links)
-    links = {one: made for one, made in links.items() if held[one] == _head_before(made)}
+    pharmacy_ids = {entry.pharmacy_id for entry in entries}
+    links = {one: made for one, made in (early or {}).items() if one in pharmacy_ids}
+    held, moved = await _hold(connection, sorted(pharmacy_ids), links)
+    links = {one: made for one, made in links.items() if one in moved}
     later = _make_links([entry for entry in entries if entry.pharmacy_id not in links], held, now, keyring)
     if later:
         ends = [made[-1][0] for made in later.values()]
@@ -141,10 +140,6 @@ def _make_links(
     return links
 
 
-def _are_of(made: Sequence[Linked], entries: Sequence[Entry]) -> bool:
-    return [one.link.registration_id for one, _ in made] == [entry.registration_id for entry in entries]
-
-
 def _head_before(made: Sequence[Linked]) -> Head:
     first = made[0][0].link
     return first.number - 1, first.previous
@@ -169,8 +164,8 @@ def _row(receipt: Receipt, seed: bytes) -> tuple[Any, ...]:
 
 async def _hold(
     connection: Any, pharmacy_ids: Sequence[UUID], links: Mapping[UUID, Sequence[Linked]]
-) -> dict[UUID, Head]:
-    """Lock the heads of these chains, and move those that the links follow; return them as they were."""
+) -> tuple[dict[UUID, Head], set[UUID]]:
+    """Lock the heads of these chains, and move those that the links follow; return them as they were, and which have moved."""
     before = [_head_before(made) for made in links.values()]
     after = [made[-1][0] for made in links.values()]
     moves = (
@@ -185,7 +180,8 @@ async def _hold(
         begun = sorted({*pharmacy_ids} - {row["pharmacy_id"] for row in rows})
         await connection.execute(_BEGIN, begun, GENESIS)
         rows += await connection.fetch(_HOLD, begun, *([] for _ in moves))
-    return {row["pharmacy_id"]: (row["number"], row["hash"]) for row in rows}
+    held = {row["pharmacy_id"]: (row["number"], row["hash"]) for row in rows}
+    return held, {row["pharmacy_id"] for row in rows if row["moved"]}
 
 
 async def find_receipts(
