@@ -27,6 +27,10 @@ class Ahead:
         now: datetime,
         keyring: Keyring,
     ) -> None:
+        self.entries = {draft.id: _link_entry(draft) for draft in drafts}
+        """What becomes the rows' links, by registration."""
+        self.is_behind = False
+        """Whether there are outcomes now that `steps` could not know of."""
         self._drafts = {draft.id: draft for draft in drafts}
         self._outcome = outcome
         self._heads = heads
@@ -34,7 +38,7 @@ class Ahead:
         self._outcomes: dict[UUID, Recorded] = {}
         self._links: dict[UUID, list[Linked]] = {}
         self._unlinked: dict[UUID, list[Entry]] = {}
-        for entry in map(link_entry, drafts):
+        for entry in self.entries.values():
             self._unlinked.setdefault(entry.pharmacy_id, []).append(entry)
 
     def steps(self) -> Iterator[None]:
@@ -47,14 +51,6 @@ class Ahead:
             if tell is not None and outcome.told is None:
                 outcome.told = tell(outcome)
                 yield
-
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether there are steps to take."""
-        return bool(self._unlinked) or any(
-            outcome.told is None and self._drafts[draft_id].named.submission.tell is not None
-            for draft_id, outcome in self._outcomes.items()
-        )
 
     def links(self) -> Mapping[UUID, Sequence[Linked]]:
         """Return links of the rows by pharmacy, where its chain is known, and make those that are not made yet."""
@@ -69,6 +65,7 @@ class Ahead:
             outcome = self._outcomes.get(draft_id)
             if outcome is None or outcome.receipt is not receipt:
                 outcome = self._outcomes[draft_id] = self._outcome(self._drafts[draft_id], receipt)
+                self.is_behind = True
             settled[draft_id] = outcome
         return settled
 
@@ -84,7 +81,7 @@ class Ahead:
                 self._outcomes[draft_id] = self._outcome(self._drafts[draft_id], receipt)
 
 
-def link_entry(draft: Draft) -> Entry:
+def _link_entry(draft: Draft) -> Entry:
     """Return what becomes the link of a new registration in its pharmacy's chain."""
     pharmacy_id, reference = draft.named.name
     return Entry(pharmacy_id, draft.id, reference, 1, LinkKind.RECORDED, draft.named.content)

@@ -24,8 +24,10 @@ from app.registrations.service import Outcome, record_registrations
 MOST_TOGETHER = 200
 CROWD = 4
 GATHER_SECONDS = 0.004
-"""After a transaction for more than `CROWD` purchases the next one begins when as many have come again, and after so long without
-them at the latest. One transaction for all is cheaper than two that alternate, by so much that everybody is answered sooner."""
+"""After a transaction for more than `CROWD` purchases the next one begins when as many have come again, or when nobody has come for so
+long. One transaction for all is cheaper than two that alternate, by so much that everybody is answered sooner."""
+MOST_WAITS = 5
+"""How often such a time is waited for a crowd that keeps coming."""
 MOST_FROM_ONE = 32
 """Of one key's waiting purchases, so many go with one transaction: a till that sends without end fills no transaction alone."""
 BATCHES_AT_ONCE = 4
@@ -162,16 +164,21 @@ class Intake:
         return together
 
     async def _gather(self, crowd: int) -> None:
-        """Wait until as many are waiting as have just been answered, or long enough."""
+        """Wait until as many are waiting as have just been answered, or nobody comes any more."""
         if len(self._waiting) >= crowd:
             return
         is_there = asyncio.Event()
         self._crowd = crowd, is_there
         try:
-            async with asyncio.timeout(GATHER_SECONDS):
-                await is_there.wait()
-        except TimeoutError:
-            pass
+            for _ in range(MOST_WAITS):
+                came = len(self._waiting)
+                try:
+                    async with asyncio.timeout(GATHER_SECONDS):
+                        await is_there.wait()
+                    return
+                except TimeoutError:
+                    if len(self._waiting) == came:
+                        return
         finally:
             self._crowd = None
 

@@ -30,7 +30,7 @@ from app.questionnaires.rules import FormBook
 from app.regimes.queries import REGIMES
 from app.regimes.rules import RegimeCalendar, RegimeKind
 from app.registrations import rows as stored
-from app.registrations.ahead import Ahead, link_entry
+from app.registrations.ahead import Ahead
 from app.registrations.chain import Receipt, content_of
 from app.registrations.drafts import Draft, Named, Recorded, Submission
 from app.registrations.limits import note_repeats
@@ -123,9 +123,9 @@ async def record_registrations(
         meanwhile(ahead.steps())
     winners = await _keep(session, list(drafts.values()), now, keyring)
     kept = [draft for draft in drafts.values() if draft.id in winners]
-    entries = [link_entry(draft) for draft in kept]
+    entries = [ahead.entries[draft.id] for draft in kept]
     new = ahead.settle(await add_links(session, entries, now=now, keyring=keyring, heads=heads, early=ahead.links()))
-    if meanwhile is not None and ahead.is_unfinished:
+    if meanwhile is not None and ahead.is_behind:
         meanwhile(ahead.steps())
     await _follow(session, kept, now)
     await note_sightings(session, facts.unknown)

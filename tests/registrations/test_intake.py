@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -19,7 +20,7 @@ from app.registrations import intake as module
 from app.registrations import service
 from app.registrations.chain import PURPOSE, key_id_of
 from app.registrations.drafts import Recorded, Submission, Unread
-from app.registrations.intake import ATTEMPTS, Intake
+from app.registrations.intake import ATTEMPTS, MOST_WAITS, Intake
 from app.registrations.models import Registration
 from app.registrations.receipts import list_receipts, sign
 from app.registrations.schemas import RegistrationIn
@@ -126,6 +127,30 @@ class TestACrowd:
         purchase = submit()
         intake._waiting += [(purchase, asyncio.get_running_loop().create_future()) for _ in range(6)]
         await asyncio.wait_for(intake._gather(6), timeout=10)
+
+    @pytest.mark.parametrize(
+        ("numbers", "waits"), [((0, 0), 1), ((0, 1, 2, 2), 3), ((0, 1, 2, 3, 4, 5), MOST_WAITS), ((3, 3), 1)]
+    )
+    async def test_is_waited_for_while_it_keeps_coming(
+        self, intake: Intake, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], waits: int
+    ) -> None:
+        class Coming:
+            """As many as `numbers` say, before the first wait and after each."""
+
+            def __init__(self) -> None:
+                self.asked = [numbers[0]]
+                for before, after in pairwise(numbers):
+                    self.asked += [before, after]
+
+            def __len__(self) -> int:
+                return self.asked.pop(0)
+
+        monkeypatch.setattr(module, "GATHER_SECONDS", 0.001)
+        coming = Coming()
+        intake._waiting = coming  # type: ignore[assignment]
+        await asyncio.wait_for(intake._gather(6), timeout=10)
+        assert coming.asked == []
+        assert len(numbers) - 1 == waits
 
 
 class TestAnAnswer:
