@@ -35,7 +35,7 @@ from app.catalogue.vocabulary import AliasKind
 from app.core.batches import RowReader
 from app.core.clock import china_day
 from app.core.errors import InvalidRequest, NotFound
-from app.core.http import Built, Now, Router, Services, Transaction, services, unless_held
+from app.core.http import Built, Now, Router, Services, Transaction, header, services, unless_held
 from app.core.pagination import Page, Paging, row_number
 from app.core.validation import field_errors
 
@@ -104,7 +104,7 @@ async def read_catalogue(request: Request, actor: Reader) -> Response:
     built = services(request)
     shelf = await _shelf_of(built).look()
     edition = shelf.edition(place.division, place.on or china_day(built.clock.now()), "?division")
-    return unless_held(request.headers.get("if-none-match"), edition.fingerprint, lambda: _rendered(edition))
+    return unless_held(header(request, b"if-none-match"), edition.fingerprint, lambda: _rendered(edition))
 
 
 @tills.post("/resolve", response_model=ResolvedListOut, openapi_extra=_PRODUCTS.documented())

@@ -60,7 +60,7 @@ def fields_of(scope: Scope) -> dict[bytes, bytes]:
 
 
 def header(request: Request, name: bytes, otherwise: str = "") -> str:
-    """Return a field of the request, named in lower case; where tills wait, since the framework searches all of them anew for each."""
+    """Return a field of the request, named in lower case. The framework would search all of them anew for each."""
     value = fields_of(request.scope).get(name)
     return otherwise if value is None else value.decode("latin-1")
 
@@ -135,7 +135,7 @@ class Router(APIRouter):
 def problem(request: Request, error: errors.AppError) -> Response:
     """Render an error as problem details, in Chinese for a caller who prefers it."""
     told = error.as_problem(request_id_of(request))
-    language = preferred(request.headers.get("accept-language"), Language.EN)
+    language = preferred(header(request, b"accept-language"), Language.EN)
     if language is Language.ZH:
         told = services(request).parts[Phrasebook].problem(told)
     body = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
@@ -197,8 +197,8 @@ def _is_about_body(error: Exception) -> bool:
 
 def _is_json(request: Request) -> bool:
     # FastAPI hands a body of another media type to the model as bytes, which then finds everything wrong with it.
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    is_plain = request.headers.get("content-encoding", "identity") == "identity"
+    kind = header(request, b"content-type", "application/json").partition(";")[0].strip().lower()
+    is_plain = header(request, b"content-encoding", "identity") == "identity"
     return is_plain and (kind == "application/json" or kind.endswith("+json"))
 
 

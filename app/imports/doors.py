@@ -9,7 +9,7 @@ from fastapi import Query, Request, Response
 
 from app.auth.rules import Actor
 from app.core.errors import UnsupportedMediaType
-from app.core.http import Services
+from app.core.http import Services, header
 from app.core.sheet_text import BYTE_ORDER_MARK, csv_line
 from app.core.workbooks import XLSX, write_workbook
 from app.imports import queries
@@ -59,7 +59,7 @@ async def take_file(request: Request, built: Services, kind: str, *, actor: Acto
         TooManyImports: the account has enough imports under way.
     """
     media_type, charset = _media_type(request)
-    if media_type not in _TYPES or request.headers.get("content-encoding", "identity") != "identity":
+    if media_type not in _TYPES or header(request, b"content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("Send text/csv or an XLSX workbook, not compressed")
     importer = built.parts[Importers][kind]
     async with Reception(
@@ -87,7 +87,7 @@ def hand_out(template: Sequence[Sequence[str]], written: TemplateFormat, name: s
 
 def _media_type(request: Request) -> tuple[str, str | None]:
     """Return media type and charset of the body as its sender names them."""
-    kind, *parameters = request.headers.get("content-type", "").split(";")
+    kind, *parameters = header(request, b"content-type").split(";")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":

@@ -86,7 +86,7 @@ async def record_registration(request: Request, actor: Till) -> Response:
     built = services(request)
     intake: Intake = built.parts[Intake]
     body = await _READER.body(request)
-    language = preferred(header(request, b"accept-language") or None)
+    language = preferred(header(request, b"accept-language"))
 
     def read() -> Submission:
         row = _READER.read(body)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 
 import pytest
 
+from app.core.http import Router
+from app.main import ROUTERS
 from tests.architecture.tree import CHAPTERS, ROOT, Module, dotted, modules
 
 APP = modules("app")
@@ -91,6 +93,21 @@ class TestTheTransaction:
         # Verbs are given a session; a verb that opened one would commit behind its caller's back.
         rooms = {module.name for module in APP if module.path.stem in ("service", "queries", "rules", "flow")}
         assert not callers_of({"transaction", "statements"}) & rooms
+
+
+class TestARequest:
+    def test_is_asked_for_its_fields_in_one_way(self) -> None:
+        asked = {
+            module.name
+            for module in APP
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "request.headers"
+        }
+        assert asked == set()  # but `core.http.header`
+
+    def test_finds_every_door_among_the_application_s_own(self) -> None:
+        assert all(isinstance(router, Router) for router in ROUTERS)
+        assert callers_of({"APIRouter", "include_router", "app.include_router"}) == set()
 
 
 class TestTheClock:

@@ -139,6 +139,12 @@ class TestAKey:
         assert looked_up == 1
         assert not known._asked
 
+    async def test_is_the_first_that_is_presented(self, database: Database, client_for: Clients) -> None:
+        good = ("authorization", f"Bearer {await keys.token(database, 'official', FUTIAN)}")
+        bad = ("authorization", "Bearer sentinel_nobody")
+        for presented, status in (((good, bad), 200), ((bad, good), 401)):
+            assert (await client_for(None).get("/v1/pharmacies", headers=list(presented))).status_code == status
+
     async def test_that_is_unknown_is_not_remembered(
         self, services: Services, database: Database, client_for: Clients, monkeypatch: pytest.MonkeyPatch
     ) -> None:

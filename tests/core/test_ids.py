@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from uuid import RFC_4122, UUID
 
 import pytest
@@ -5,13 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core import ids
-from app.core.ids import new_id, new_token, read_id
+from app.core.ids import new_id, new_ids, new_token, read_id
 
 
 def made_at(milliseconds: int) -> UUID:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ids.time, "time_ns", lambda: milliseconds * 1_000_000 + 999_999)
         return new_id()
+
+
+def made_together() -> list[UUID]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids.time, "time_ns", lambda: 0)
+        return new_ids(200)
 
 
 class TestAnId:
@@ -28,8 +35,18 @@ class TestAnId:
         assert str(earlier) < str(after)
         assert earlier.bytes < after.bytes
 
-    def test_is_random_in_every_other_bit(self) -> None:
-        many = [made_at(0).int for _ in range(200)]
+    def test_is_made_in_any_number(self) -> None:
+        before = new_id().int >> 80
+        made = new_ids(1_000)
+        after = new_id().int >> 80
+        assert len(set(made)) == 1_000
+        assert {(one.version, one.variant) for one in made} == {(7, RFC_4122)}
+        assert before <= made[0].int >> 80 == made[-1].int >> 80 <= after
+        assert new_ids(0) == []
+
+    @pytest.mark.parametrize("make", [lambda: [made_at(0) for _ in range(200)], made_together])
+    def test_is_random_in_every_other_bit(self, make: Callable[[], list[UUID]]) -> None:
+        many = [one.int for one in make()]
         assert len(set(many)) == 200
         ever_set = ever_clear = 0
         for one in many:

@@ -17,7 +17,7 @@ from app.core.database import Database
 from app.core.errors import DatabaseUnavailable, InternalError, MalformedBody, TryAgain
 from app.core.sealing import Keyring
 from app.registrations import intake as module
-from app.registrations import service
+from app.registrations import receipts, service
 from app.registrations.chain import PURPOSE, key_id_of
 from app.registrations.drafts import Recorded, Submission, Unread
 from app.registrations.intake import ATTEMPTS, MOST_WAITS, Intake
@@ -217,16 +217,43 @@ class TestAPurchaseThatIsReadWithItsCrowd:
 class TestLinksThatWereMadeAhead:
     """Another process writes to the same chain, or a transaction comes to nothing: what was made ahead is dropped."""
 
+    async def test_and_answers_are_there_before_the_chain_is_held(
+        self, intake: Intake, telling: Callable[..., Submission], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done: list[str] = []
+        real_add, real_make = service.add_links, receipts._make_links
+
+        async def held(*given: Any, **members: Any) -> Any:
+            done.append("held")
+            return await real_add(*given, **members)
+
+        def made(entries: Sequence[Any], *given: Any) -> Any:
+            if entries:
+                done.append("linked")
+            return real_make(entries, *given)
+
+        def tell(_: Recorded) -> bytes:
+            done.append("told")
+            return b"told"
+
+        monkeypatch.setattr(service, "add_links", held)
+        monkeypatch.setattr(receipts, "_make_links", made)
+        await intake.record(replace(telling(), tell=tell))
+        assert done == ["held", "linked", "told"]  # nobody knew the head
+        done.clear()
+        await intake.record(replace(telling(), tell=tell))
+        assert done == ["linked", "told", "held"]
+
     async def check(self, world: World, recorded: Sequence[Recorded], keyring: Keyring) -> None:
-        receipts = [one.receipt for one in recorded if one.receipt is not None]
-        assert [receipt.link.number for receipt in receipts] == list(range(1, len(recorded) + 1))
+        given = [one.receipt for one in recorded if one.receipt is not None]
+        assert [receipt.link.number for receipt in given] == list(range(1, len(recorded) + 1))
         told = [json.dumps(json.loads(one.told or b"")) for one in recorded]
         public = keyring.public_key(PURPOSE, keyring.key_id)
         keys = {key_id_of(public): Ed25519PublicKey.from_public_bytes(public)}
         assert not verify(told, keys).findings
         async with world.database.transaction() as session:
-            kept = await list_receipts(session, receipts[0].link.pharmacy_id, after=0, limit=500, keyring=keyring)
-        assert kept == receipts
+            kept = await list_receipts(session, given[0].link.pharmacy_id, after=0, limit=500, keyring=keyring)
+        assert kept == given
 
     @pytest.fixture
     def telling(self, submit: Any, keyring: Keyring) -> Callable[..., Submission]:

@@ -5,8 +5,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from app.core.errors import FieldError
 from app.core.languages import Language
@@ -28,11 +30,12 @@ from app.registrations.rules import (
     read_people,
     trace_findings,
 )
-from app.registrations.schemas import Flag, HealthCode, RegistrationIn
+from app.registrations.schemas import Flag, HealthCode, RegistrationIn, Temperature
 from tests.conftest import MOMENT
 from tests.factories.world import a_person, a_purchase
 
 DAY = date(2026, 2, 15)
+CELSIUS: TypeAdapter[Decimal] = TypeAdapter(Temperature)
 temperatures = st.none() | st.decimals(30, 45, places=2).map(str)
 persons = st.fixed_dictionaries(
     {},
@@ -61,6 +64,22 @@ purchases = st.fixed_dictionaries(
 
 def a_row(**members: Any) -> RegistrationIn:
     return RegistrationIn.model_validate(a_purchase(**members))
+
+
+class TestATemperature:
+    def test_is_the_hundredth_that_was_sent_however_it_was_written(self) -> None:
+        for hundredths in range(3_000, 4_501):
+            exact = f"{hundredths // 100}.{hundredths % 100:02}"
+            for written in (exact, f'"{exact}"', repr(hundredths / 100)):
+                assert str(CELSIUS.validate_json(written)) == exact
+        assert str(CELSIUS.validate_json("37")) == "37.00"
+
+    @pytest.mark.parametrize(
+        "written", ["29.99", "45.01", "37.801", '"37.801"', "true", "NaN", "-37.8", "1e400", "null"]
+    )
+    def test_that_is_none_is_refused(self, written: str) -> None:
+        with pytest.raises(ValidationError):
+            CELSIUS.validate_json(written)
 
 
 class TestFlags:
